@@ -1,0 +1,1 @@
+//! What runs between fork and the agent's first exec, and nothing else.

@@ -1,0 +1,1 @@
+//! Held requests and the control socket.

@@ -1,0 +1,3 @@
+//! cavra-run
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! cavractl
+
+fn main() {}

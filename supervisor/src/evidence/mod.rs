@@ -1,0 +1,1 @@
+//! Decision records: written, chained, read, verified.

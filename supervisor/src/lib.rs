@@ -1,0 +1,8 @@
+//! cavra: resolves every open, path change, exec and connect of an agent's process tree to a CAVRA decision.
+//!
+//! Data flows one way: `sys` → `caller` → `boundary` → `policy` → `boundary` → reply, with a record to `evidence`.
+
+pub mod approvals;
+pub mod decision;
+pub mod evidence;
+pub mod policy;

@@ -1,0 +1,1 @@
+//! Packs, layers, compiler, matcher, explain; knows nothing of system calls.
