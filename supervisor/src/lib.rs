@@ -5,4 +5,6 @@
 pub mod approvals;
 pub mod decision;
 pub mod evidence;
+pub mod filter;
 pub mod policy;
+pub mod sys;

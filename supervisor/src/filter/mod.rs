@@ -1,0 +1,118 @@
+//! The seccomp filter: the table's rows, compiled.
+//!
+//! seccompiler knows one match action a program, so each answer is a program of its own and the programs are stacked:
+//! ERRNO outranks USER_NOTIF outranks ALLOW (seccomp(2), filter return precedence). The last program carries the listener; its marker action
+//! is rewritten to USER_NOTIF. Calls that no row allows fall to the first program's default, ENOSYS; so do the x32 numbers.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+pub use table::{Answer, Cond, Row, Width, rows};
+
+/// `SECCOMP_RET_USER_NOTIF`, include/uapi/linux/seccomp.h.
+const RET_USER_NOTIF: u32 = 0x7fc0_0000;
+/// What the notify program returns until it is rewritten; `SECCOMP_RET_TRACE | MARK`.
+const MARK: u16 = 0x4341;
+/// `SECCOMP_RET_TRACE`.
+const RET_TRACE: u32 = 0x7ff0_0000;
+/// `BPF_RET | BPF_K`.
+const BPF_RET_K: u16 = 0x06;
+
+/// The compiled programs in the order in which they are loaded; the last is loaded with a listener.
+#[derive(Debug)]
+pub struct Programs {
+    /// Plain programs.
+    pub plain: Vec<BpfProgram>,
+    /// The program whose matches are notified.
+    pub notify: BpfProgram,
+}
+
+/// Compiles the table.
+pub fn compile(rows: &[Row]) -> Result<Programs, BackendError> {
+    let mut known = BTreeMap::new();
+    let mut notify = BTreeMap::new();
+    let mut refuse: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
+    for row in rows {
+        let mut place = |answer: Answer, rules: Option<Vec<SeccompRule>>| {
+            let slot = match answer {
+                Answer::Native => return,
+                Answer::Notify => notify.entry(row.nr),
+                Answer::Refuse(errno) => refuse.entry(errno as i32).or_default().entry(row.nr),
+                Answer::Pretend => refuse.entry(0).or_default().entry(row.nr),
+            };
+            slot.or_insert_with(Vec::new).extend(rules.unwrap_or_default());
+        };
+        if row.otherwise == Answer::Refuse(Errno::ENOSYS) && row.cases.is_empty() {
+            continue;
+        }
+        known.insert(row.nr, Vec::new());
+        place(row.otherwise, None);
+        for (answer, conditions) in &row.cases {
+            let conditions = conditions.iter().map(Cond::compile).collect::<Result<Vec<_>, _>>()?;
+            place(*answer, Some(vec![SeccompRule::new(conditions)?]));
+        }
+    }
+    let program = |rules, mismatch, matched| -> Result<BpfProgram, BackendError> {
+        SeccompFilter::new(rules, mismatch, matched, ARCH)?.try_into()
+    };
+    let mut plain = vec![program(known, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()), SeccompAction::Allow)?];
+    for (errno, rules) in refuse {
+        plain.push(program(rules, SeccompAction::Allow, SeccompAction::Errno(errno.cast_unsigned()))?);
+    }
+    let mut notify = program(notify, SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
+    for instruction in &mut notify {
+        if instruction.code == BPF_RET_K && instruction.k == RET_TRACE | u32::from(MARK) {
+            instruction.k = RET_USER_NOTIF;
+        }
+    }
+    Ok(Programs { plain, notify })
+}
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: TargetArch = TargetArch::aarch64;
+
+impl Cond {
+    fn compile(&self) -> Result<SeccompCondition, BackendError> {
+        let (arg, width, op, value) = match *self {
+            Self::Is(arg, width, value) => (arg, width, SeccompCmpOp::Eq, value),
+            Self::IsNot(arg, width, value) => (arg, width, SeccompCmpOp::Ne, value),
+            Self::Masked(arg, width, mask, value) => (arg, width, SeccompCmpOp::MaskedEq(mask), value),
+        };
+        let width = match width {
+            Width::Low32 => SeccompCmpArgLen::Dword,
+            Width::All64 => SeccompCmpArgLen::Qword,
+        };
+        SeccompCondition::new(arg, width, op, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{compile, rows};
+
+    #[test]
+    fn the_table_compiles_and_fits_the_kernels_limit() {
+        let programs = compile(&rows(false)).unwrap();
+        for program in programs.plain.iter().chain([&programs.notify]) {
+            assert!(program.len() <= 4096, "{} instructions", program.len());
+        }
+    }
+
+    #[test]
+    fn no_call_has_two_rows() {
+        let mut seen = std::collections::HashSet::new();
+        for row in rows(false) {
+            assert!(seen.insert(row.nr), "{}", row.name);
+        }
+    }
+}

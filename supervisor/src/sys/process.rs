@@ -1,0 +1,151 @@
+//! Calls on other processes and on the supervisor's own threads.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{check, owned};
+use super::notify::{Tgid, Tid};
+
+/// `PIDFD_THREAD`, since Linux 6.9: a pidfd of one thread.
+const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
+
+/// `pidfd_open` of a thread group. pidfd_open(2).
+pub fn pidfd_open(tgid: Tgid) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, tgid.0, 0) })
+}
+
+/// `pidfd_open` of one thread; EINVAL before Linux 6.9 (K20).
+pub fn pidfd_open_thread(tid: Tid) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, tid.0, PIDFD_THREAD) })
+}
+
+/// `pidfd_getfd`: a duplicate of descriptor `number` of that task. pidfd_getfd(2).
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
+}
+
+/// `pidfd_send_signal`. pidfd_send_signal(2).
+pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: a null siginfo asks for an ordinary kill.
+    let rc = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    check(rc).map(|_| ())
+}
+
+/// `tgkill`: a signal to one thread. tgkill(2).
+pub fn tgkill(tgid: Tgid, tid: Tid, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid.0, tid.0, signal) }).map(|_| ())
+}
+
+/// `kill`. kill(2).
+pub fn kill(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(|_| ())
+}
+
+/// `PTRACE_SEIZE` with TRACEEXEC and EXITKILL: the new program stops before its first instruction, and dies with the tracer (K31, K37).
+pub fn seize(tid: Tid) -> Result<(), Errno> {
+    let options = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
+    // SAFETY: address and data are plain numbers for this request.
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid.0, 0usize, options as usize) }).map(|_| ())
+}
+
+/// `PTRACE_INTERRUPT`: a stop at the end of the call in progress, at the latest (K32).
+pub fn interrupt(tid: Tid) -> Result<(), Errno> {
+    // SAFETY: address and data are ignored for this request.
+    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, tid.0, 0usize, 0usize) }).map(|_| ())
+}
+
+/// `PTRACE_DETACH` of a stopped tracee, delivering `signal` (0: none).
+pub fn detach(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
+    // SAFETY: address is ignored, data is a signal's number.
+    check(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0usize, usize::try_from(signal).unwrap_or(0)) }).map(|_| ())
+}
+
+/// `PTRACE_CONT` of a stopped tracee, delivering `signal` (0: none).
+pub fn cont(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
+    // SAFETY: address is ignored, data is a signal's number.
+    check(unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0usize, usize::try_from(signal).unwrap_or(0)) }).map(|_| ())
+}
+
+/// What waitpid(2) reports of one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// Stopped; the raw status tells by what.
+    Stopped {
+        /// Which task.
+        pid: libc::pid_t,
+        /// The stopping signal.
+        signal: i32,
+        /// `PTRACE_EVENT_*`, 0 for none.
+        event: i32,
+    },
+    /// Ended and reaped.
+    Ended {
+        /// Which task.
+        pid: libc::pid_t,
+        /// The raw wait status.
+        status: i32,
+    },
+    /// Continued by SIGCONT.
+    Continued,
+    /// With WNOHANG: nothing to tell.
+    Nothing,
+}
+
+/// `waitpid(-1, …, __WALL | __WNOTHREAD | flags)`: only this thread's own children and tracees (K33).
+pub fn wait_own(flags: i32) -> Result<Waited, Errno> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int into `status`, which outlives the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD | flags) };
+    check(pid.into())?;
+    Ok(match pid {
+        0 => Waited::Nothing,
+        pid if libc::WIFSTOPPED(status) => {
+            Waited::Stopped { pid, signal: libc::WSTOPSIG(status), event: (status >> 16) & 0xff }
+        }
+        _ if libc::WIFCONTINUED(status) => Waited::Continued,
+        pid => Waited::Ended { pid, status },
+    })
+}
+
+/// `prlimit`, read only: the soft limit of another process. prlimit(2).
+pub fn soft_limit(tid: Tid, resource: libc::__rlimit_resource_t) -> Result<u64, Errno> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: nothing is set; the kernel writes one struct rlimit into `limit`, which outlives the call.
+    check(unsafe { libc::prlimit(tid.0, resource, std::ptr::null(), &raw mut limit) }.into())?;
+    Ok(limit.rlim_cur)
+}
+
+/// `unshare(CLONE_FS)`: this thread gets an umask and cwd of its own. unshare(2).
+pub fn own_fs() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::unshare(libc::CLONE_FS) }.into()).map(|_| ())
+}
+
+/// `umask`, of this thread after [`own_fs`]. umask(2).
+pub fn set_umask(mask: u32) {
+    // SAFETY: no memory is passed; it can not fail.
+    unsafe { libc::umask(mask) };
+}
+
+/// `prctl` of a number alone. prctl(2).
+pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
+    // SAFETY: only options whose arguments are plain numbers are asked for.
+    let rc = unsafe { libc::prctl(option, value, 0usize, 0usize, 0usize) };
+    check(rc.into())?;
+    Ok(rc)
+}
+
+/// `gettid`. gettid(2).
+#[must_use]
+pub fn own_tid() -> Tid {
+    // SAFETY: no memory is passed; it can not fail.
+    Tid(unsafe { libc::gettid() })
+}

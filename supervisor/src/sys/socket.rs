@@ -1,0 +1,89 @@
+//! Socket calls on duplicates of a caller's descriptors.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{check, owned};
+
+/// `struct sockaddr_storage`: the largest address that the kernel reads. socket(7).
+pub const ADDRESS_MAX: usize = 128;
+
+fn len(bytes: &[u8]) -> Result<libc::socklen_t, Errno> {
+    libc::socklen_t::try_from(bytes.len()).map_err(|_| Errno::EINVAL)
+}
+
+/// `connect`. connect(2).
+pub fn connect(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `address.len()` bytes, which outlive the call.
+    check(unsafe { libc::connect(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) }.into()).map(|_| ())
+}
+
+/// `bind`. bind(2).
+pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `address.len()` bytes, which outlive the call.
+    check(unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) }.into()).map(|_| ())
+}
+
+/// `sendto`. send(2).
+pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> Result<i64, Errno> {
+    // SAFETY: the kernel reads `data.len()` and `address.len()` bytes, which outlive the call.
+    let rc = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            data.as_ptr().cast(),
+            data.len(),
+            flags | libc::MSG_NOSIGNAL,
+            address.as_ptr().cast(),
+            len(address)?,
+        )
+    };
+    check(rc as libc::c_long)
+}
+
+/// `socket`. socket(2).
+pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    owned(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) }.into())
+}
+
+/// An int-valued option at SOL_SOCKET. socket(7).
+pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
+    let mut value: libc::c_int = 0;
+    let mut len: libc::socklen_t = 4;
+    // SAFETY: the kernel writes at most `len` bytes into `value`; both outlive the call.
+    let rc = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut len)
+    };
+    check(rc.into())?;
+    Ok(value)
+}
+
+/// `SO_COOKIE`: the number that no other socket of this boot has. socket(7).
+pub fn cookie(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut value = 0u64;
+    let mut len: libc::socklen_t = 8;
+    // SAFETY: the kernel writes at most `len` bytes into `value`; both outlive the call.
+    let rc = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, (&raw mut value).cast(), &raw mut len)
+    };
+    check(rc.into())?;
+    Ok(value)
+}
+
+/// The address that a socket is bound to, as raw bytes. getsockname(2).
+pub fn local_address(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0u8; ADDRESS_MAX];
+    let mut len = len(&bytes)?;
+    // SAFETY: the kernel writes at most `len` bytes into `bytes`; both outlive the call.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut len) }.into())?;
+    bytes.truncate(usize::try_from(len).unwrap_or(0));
+    Ok(bytes)
+}
+
+/// `poll` of one descriptor; whether any of `events` (or an error) came within `timeout_ms`. poll(2).
+pub fn poll(fd: BorrowedFd<'_>, events: i16, timeout_ms: i32) -> Result<bool, Errno> {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: the kernel reads and writes one struct pollfd, which outlives the call.
+    Ok(check(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) }.into())? > 0)
+}
