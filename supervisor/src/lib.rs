@@ -8,3 +8,7 @@ pub mod evidence;
 pub mod filter;
 pub mod policy;
 pub mod sys;
+pub mod boundary;
+pub mod caller;
+pub mod text;
+pub mod session;

@@ -14,6 +14,7 @@ use seccompiler::{
     TargetArch,
 };
 
+pub(crate) use table::INODE_IOCTLS;
 pub use table::{Answer, Cond, Row, Width, rows};
 
 /// `SECCOMP_RET_USER_NOTIF`, include/uapi/linux/seccomp.h.

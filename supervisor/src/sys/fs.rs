@@ -362,3 +362,15 @@ pub fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     // SAFETY: no memory is passed.
     i32::try_from(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?).map_err(|_| Errno::EINVAL)
 }
+
+/// Whether a FIFO opened without waiting has (or had) a writer: `tee` of one byte consumes nothing, and tells 0 without writers, EAGAIN
+/// with a writer that is silent. tee(2).
+pub fn fifo_has_writer(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (_reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+    // SAFETY: no memory is passed.
+    match check(unsafe { libc::tee(fd.as_raw_fd(), writer.as_raw_fd(), 1, libc::SPLICE_F_NONBLOCK) } as libc::c_long) {
+        Ok(0) => Ok(false),
+        Ok(_) | Err(Errno::EAGAIN) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}

@@ -4,6 +4,7 @@
 //! what fails here is mostly what the caller is to see.
 #![allow(unsafe_code)]
 
+pub mod diag;
 pub mod fs;
 pub mod memory;
 pub mod notify;
@@ -25,4 +26,11 @@ fn owned(rc: libc::c_long) -> Result<OwnedFd, Errno> {
     let fd = i32::try_from(check(rc)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just returned this number as a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes over a descriptor that has just been received by SCM_RIGHTS.
+#[must_use]
+pub fn adopt(fd: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just installed this number for the message that carried it; nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -97,6 +97,14 @@ impl Listener {
         unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id.0) == 0 }
     }
 
+    /// Whether the last task under the filter has exited: poll tells a hang-up (K26).
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: the kernel reads and writes one struct pollfd, which outlives the call.
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLHUP != 0 }
+    }
+
     /// `SECCOMP_IOCTL_NOTIF_SEND`. ENOENT when the caller died.
     pub fn send(&self, id: NotifId, answer: Answer) -> Result<(), Errno> {
         let mut resp = libc::seccomp_notif_resp { id: id.0, val: 0, error: 0, flags: 0 };

@@ -1,0 +1,292 @@
+//! execve and execveat: judged on what is held, performed by the kernel, verified before the first instruction.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::judge::Matter;
+use super::{Call, Reply, Stop};
+use crate::caller::Program;
+use crate::caller::memory::{CallerPath, strings};
+use crate::caller::resolve::{Last, Name, Object, name};
+use crate::policy::{Command, FileOp};
+use crate::sys::fs::{self, At, Kind, ObjectId};
+use crate::sys::notify::{Answer, Tgid};
+use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
+
+/// Interpreters of interpreters; exec_binprm, fs/exec.c.
+const DEPTH_MAX: usize = 5;
+/// Bytes that the kernel looks at; BINPRM_BUF_SIZE, include/uapi/linux/binfmts.h.
+const HEAD: usize = 256;
+
+pub(super) fn execve(call: &Call<'_>) -> Result<Reply, Stop> {
+    let path = call.path_at(0)?;
+    perform(call, libc::AT_FDCWD, &path, (1, 2), 0)
+}
+
+pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
+    let flags = call.int(4);
+    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let path = call.path_at(1)?;
+    perform(call, call.int(0), &path, (2, 3), flags)
+}
+
+/// What will run.
+struct Plan {
+    /// Files from the one asked for to the ELF program, canonical.
+    chain: Vec<Vec<u8>>,
+    /// The file asked for.
+    file: Object,
+    /// The file that the kernel maps.
+    image: ObjectId,
+    /// The arguments as the new program will have them.
+    argv: Vec<CString>,
+}
+
+fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
+    let tid = call.notification.tid;
+    let object = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        let fd = call.task.descriptor(dirfd)?;
+        let stat = fs::fstat(fd.as_fd())?;
+        Object { fd, stat, via: None }
+    } else {
+        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Last::Keep } else { Last::Follow };
+        call.view().resolve(dirfd, path, last)?.existing()?
+    };
+    let mut total = 0;
+    let mut argv = strings(tid, call.pointer(lists.0), &mut total)?;
+    let env = strings(tid, call.pointer(lists.1), &mut total)?;
+    if argv.is_empty() {
+        // The kernel makes it one empty argument; fs/exec.c, do_execveat_common.
+        argv.push(CString::default());
+    }
+    // How the kernel names the file to an interpreter; fs/exec.c, alloc_bprm.
+    let spelled = match (path.bytes(), dirfd) {
+        (bytes, fd) if bytes.starts_with(b"/") || fd == libc::AT_FDCWD => bytes.to_vec(),
+        ([], fd) => format!("/dev/fd/{fd}").into_bytes(),
+        (bytes, fd) => [format!("/dev/fd/{fd}/").as_bytes(), bytes].concat(),
+    };
+    let plan = plan(call, object, spelled, argv.clone())?;
+    judge(call, &plan, &argv, &env)?;
+    run(call, &plan, &env)
+}
+
+/// Follows `#!` lines as the kernel will. What must fail is answered from here, with the kernel's errno.
+fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> Result<Plan, Stop> {
+    let mut chain = Vec::new();
+    let mut argv = argv;
+    let mut spelled = spelled;
+    let mut current: Option<Object> = None;
+    for _ in 0..=DEPTH_MAX {
+        let object = current.as_ref().unwrap_or(&file);
+        executable(object)?;
+        let canonical = match name(object.fd.as_fd(), &object.stat)? {
+            Name::Path(path) | Name::Unnamed(path) => path,
+        };
+        chain.push(canonical);
+        // What the caller may not read can not be verified (K30).
+        let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
+        let mut head = [0u8; HEAD];
+        let len = fs::pread(readable.as_fd(), &mut head, 0)?;
+        let head = head.get(..len).unwrap_or_default();
+        if head.starts_with(b"\x7fELF") {
+            // Another class or machine would come with another system call table (I1).
+            if head.get(4) != Some(&2) || head.get(18..20) != Some(&MACHINE) {
+                return Err(Errno::ENOEXEC.into());
+            }
+            let image = object.stat.id;
+            return Ok(Plan { chain, image, argv, file });
+        }
+        let Some(line) = head.strip_prefix(b"#!") else { return Err(Errno::ENOEXEC.into()) };
+        let (interpreter, argument) = shebang(line, len == HEAD)?;
+        let interpreter = CString::new(interpreter).map_err(|_| Errno::ENOEXEC)?;
+        let mut next = vec![interpreter.clone()];
+        if let Some(argument) = argument {
+            next.push(CString::new(argument).map_err(|_| Errno::ENOEXEC)?);
+        }
+        next.push(CString::new(spelled).map_err(|_| Errno::ENOEXEC)?);
+        next.extend(argv.into_iter().skip(1));
+        argv = next;
+        spelled = interpreter.as_bytes().to_vec();
+        current = Some(call.view().resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?.existing()?);
+    }
+    Err(Errno::ELOOP.into())
+}
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: [u8; 2] = 62u16.to_le_bytes();
+#[cfg(target_arch = "aarch64")]
+const MACHINE: [u8; 2] = 183u16.to_le_bytes();
+
+fn executable(object: &Object) -> Result<(), Stop> {
+    match object.stat.kind() {
+        Kind::File => {}
+        Kind::Symlink => return Err(Errno::ELOOP.into()),
+        _ => return Err(Errno::EACCES.into()),
+    }
+    fs::may(object.fd.as_fd(), libc::X_OK)?;
+    if fs::is_noexec(object.fd.as_fd())? {
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+/// Interpreter and its one argument; load_script, fs/binfmt_script.c.
+fn shebang(line: &[u8], cut: bool) -> Result<(&[u8], Option<&[u8]>), Errno> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = line.iter().position(|byte| *byte == b'\n');
+    let line = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
+    let line = line.get(..line.iter().position(|byte| *byte == 0).unwrap_or(line.len())).unwrap_or_default();
+    let start = line.iter().position(|byte| !blank(byte)).ok_or(Errno::ENOEXEC)?;
+    let line = line.get(start..).unwrap_or_default();
+    let stop = line.iter().position(blank);
+    if end.is_none() && cut && stop.is_none() {
+        return Err(Errno::ENOEXEC);
+    }
+    let (path, rest) = line.split_at(stop.unwrap_or(line.len()));
+    let rest = rest.trim_ascii();
+    Ok((path, (!rest.is_empty()).then_some(rest)))
+}
+
+fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Result<(), Stop> {
+    let cwd = fs::name_of(call.task.cwd()?.as_fd())?;
+    let file = plan.chain.first().map(Vec::as_slice).unwrap_or_default();
+    let command = Command {
+        file,
+        chain: plan.chain.iter().map(Vec::as_slice).collect(),
+        argv: argv.iter().map(|arg| arg.as_bytes()).collect(),
+        env: env.iter().map(|entry| entry.as_bytes()).collect(),
+        cwd: &cwd,
+        copies_of: Vec::new(),
+    };
+    for path in &plan.chain {
+        // A file that may not be read may not be run: a copy of it would be readable in memory.
+        let verdict = call.verdict(FileOp::Read, path, None);
+        if verdict.decision == crate::decision::Decision::Block {
+            call.settle(&Matter { action: "read_file", operation: "execute", target: path, object: None, argv: Some(argv) }, &verdict)?;
+        }
+    }
+    let verdict = call.boundary.policy.command(&command, &*call.task.program);
+    let matter =
+        Matter { action: "execute_command", operation: "execute", target: file, object: Some(plan.file.fd.as_fd()), argv: Some(argv) };
+    call.settle(&matter, &verdict)
+}
+
+/// Lets the kernel execute, and looks at the result before it runs (K31–K37).
+fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
+    let tid = call.notification.tid;
+    // EPERM: already traced, which only a session with `debug` lets the tree do.
+    seize(tid).map_err(|_| Errno::EACCES)?;
+    // From here the tracee dies with this thread; each way out detaches or kills.
+    if interrupt(tid).is_err() || call.boundary.listener.send(call.notification.id, Answer::Continue).is_err() {
+        // The caller is dead or dying: reap it as its tracer, so that its thread group can end.
+        while let Ok(waited) = wait_own(0) {
+            match waited {
+                Waited::Stopped { pid, signal, .. } => drop(cont(pid, signal)),
+                Waited::Ended { .. } => break,
+                Waited::Continued | Waited::Nothing => {}
+            }
+        }
+        return Ok(Reply::Answered);
+    }
+    loop {
+        match wait_own(0) {
+            Ok(Waited::Stopped { pid, event: libc::PTRACE_EVENT_EXEC, .. }) => {
+                if verified(pid, plan, env) {
+                    let trusted = trusted(plan, env);
+                    call.boundary.tasks.executed(
+                        Tgid(pid),
+                        Program {
+                            id: plan.image,
+                            path: plan.chain.last().cloned().unwrap_or_default(),
+                            trusted,
+                            parent: Some(call.task.program.clone()),
+                        },
+                    );
+                    drop(detach(pid, 0));
+                } else {
+                    drop(kill(pid, libc::SIGKILL));
+                    tracing::warn!(pid, "a program was swapped between decision and exec: killed before it ran");
+                    let matter = Matter {
+                        action: "execute_command",
+                        operation: "execute",
+                        target: plan.chain.first().map(Vec::as_slice).unwrap_or_default(),
+                        object: None,
+                        argv: None,
+                    };
+                    drop(call.refuse_fixed(&matter, &super::fixed::SWAPPED, Errno::EACCES));
+                    continue;
+                }
+                break;
+            }
+            // The end of a call that failed natively, or a signal that came first.
+            Ok(Waited::Stopped { pid, event: libc::PTRACE_EVENT_STOP, .. }) => {
+                drop(detach(pid, 0));
+                break;
+            }
+            Ok(Waited::Stopped { pid, signal, .. }) => drop(cont(pid, signal)),
+            Ok(Waited::Ended { pid, .. }) if pid == tid.0 || Tgid(pid) == call.task.tgid => break,
+            Ok(Waited::Ended { .. } | Waited::Continued | Waited::Nothing) => {}
+            Err(_) => break,
+        }
+    }
+    Ok(Reply::Answered)
+}
+
+/// Whether the stopped process is what was decided: image, arguments and environment.
+fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
+    let open = |what: &str| -> Option<OwnedFd> {
+        let path = CString::new(format!("/proc/{pid}/{what}")).ok()?;
+        fs::open(At::Root, &path, libc::O_RDONLY, 0, 0).ok()
+    };
+    let exe = CString::new(format!("/proc/{pid}/exe")).ok().and_then(|path| fs::stat_at(At::Root, &path, 0).ok());
+    if exe.map(|stat| stat.id) != Some(plan.image) {
+        return false;
+    }
+    let joined = |list: &[CString]| -> Vec<u8> { list.iter().flat_map(|entry| entry.as_bytes_with_nul()).copied().collect() };
+    let same = |what: &str, wanted: Vec<u8>| {
+        open(what).and_then(|fd| fs::read_all(fd.as_fd(), wanted.len() + 4096).ok()).is_some_and(|found| found == wanted)
+    };
+    same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
+}
+
+/// Whether `by` rules may hold for the program: nothing in its environment runs other code, and the user can not write its file.
+fn trusted(plan: &Plan, env: &[CString]) -> bool {
+    let clean = env.iter().all(|entry| {
+        let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        std::str::from_utf8(name).is_ok_and(|name| !crate::policy::tables::runs_other_code(name))
+    });
+    clean && plan.chain.len() == 1 && fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err()
+}
+
+impl Call<'_> {
+    fn path_at(&self, arg: usize) -> Result<CallerPath, Stop> {
+        Ok(CallerPath::read(self.notification.tid, self.pointer(arg))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::shebang;
+
+    #[test]
+    fn a_script_names_its_interpreter_as_the_kernel_reads_it() {
+        type Row = (&'static [u8], bool, Result<(&'static [u8], Option<&'static [u8]>), Errno>);
+        let rows: [Row; 6] = [
+            (b"/bin/sh\n", false, Ok((b"/bin/sh", None))),
+            (b" /bin/sh -e x \necho", false, Ok((b"/bin/sh", Some(b"-e x")))),
+            (b"\t/usr/bin/env\tpython3", false, Ok((b"/usr/bin/env", Some(b"python3")))),
+            (b"\n", false, Err(Errno::ENOEXEC)),
+            (b"/bin/longer-than-the-buffer", true, Err(Errno::ENOEXEC)),
+            (b"/bin/sh", false, Ok((b"/bin/sh", None))),
+        ];
+        for (line, cut, wanted) in rows {
+            assert_eq!(shebang(line, cut), wanted, "{}", String::from_utf8_lossy(line));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! From a request to a decision that has taken effect: recorded, approved, attested, or refused.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::{Approvals, Call, Stop, digest, fixed, pool};
+use crate::approvals::{Ask, Outcome};
+use crate::caller::resolve::{Name, Object};
+use crate::decision::Decision;
+use crate::evidence::{ApprovalNote, Draft, Durability};
+use crate::policy::{FileOp, Mode, Rule, Verdict};
+use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
+use crate::sys::path::c_string;
+use crate::text::printable;
+
+/// What is asked, as records name it.
+pub(super) struct Matter<'a> {
+    pub(super) action: &'static str,
+    pub(super) operation: &'static str,
+    pub(super) target: &'a [u8],
+    /// For an attestation.
+    pub(super) object: Option<BorrowedFd<'a>>,
+    pub(super) argv: Option<&'a [CString]>,
+}
+
+/// Files that literal rules name, by device and inode: a further name of such a file counts as it.
+pub(super) struct LinkGuard {
+    paths: Vec<CString>,
+    known: Mutex<Option<(Instant, Vec<(ObjectId, usize)>)>>,
+}
+
+impl LinkGuard {
+    pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {
+        Self { paths: paths.into_iter().filter_map(|path| CString::new(path).ok()).collect(), known: Mutex::default() }
+    }
+
+    /// The path that a rule names for this object, if it has one.
+    fn path_of(&self, id: ObjectId) -> Option<&[u8]> {
+        /// How long a look at the paths is good for: files are replaced, and a storm of opens must not pay for it.
+        const FRESH: Duration = Duration::from_millis(100);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
+            let ids = self.paths.iter().enumerate().filter_map(|(index, path)| Some((fs::stat_at(At::Root, path, 0).ok()?.id, index)));
+            *known = Some((Instant::now(), ids.collect()));
+        }
+        let index = known.as_ref()?.1.iter().find(|(known, _)| *known == id)?.1;
+        self.paths.get(index).map(|path| path.as_bytes())
+    }
+}
+
+impl Call<'_> {
+    /// The policy's answer to one operation on a named object.
+    pub(super) fn verdict(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
+        let by = &*self.task.program;
+        let own = [std::process::id().cast_signed(), nix::unistd::getppid().as_raw(), self.boundary.tasks.reaper()];
+        if let Some(rule) = fixed::file(op, path, stat, &[own[0], own[2]], |pid| self.boundary.tasks.in_tree(pid)) {
+            return Verdict { decision: rule.decision, rule };
+        }
+        let mut verdict = match stat.map(Stat::kind) {
+            Some(Kind::Dir) if op == FileOp::Read => self.boundary.policy.names(path, by),
+            _ => self.boundary.policy.file(op, path, by),
+        };
+        if let Some(stat) = stat
+            && stat.nlink > 1
+            && stat.kind() == Kind::File
+            && let Some(named) = self.boundary.links.path_of(stat.id)
+        {
+            let other = self.boundary.policy.file(op, named, by);
+            if other.decision > verdict.decision {
+                verdict = other;
+            }
+        }
+        verdict
+    }
+
+    /// Decides `op` on an object or on an entry that is to be made, and sees the decision through.
+    pub(super) fn permit(&self, op: FileOp, operation: &'static str, name: &Name, object: Option<&Object>) -> Result<(), Stop> {
+        let path = match name {
+            Name::Path(path) => path,
+            Name::Unnamed(_) => return self.permit_unnamed(op, operation, name, object),
+        };
+        let verdict = self.verdict(op, path, object.map(|object| &object.stat));
+        let matter = Matter {
+            action: if op == FileOp::Read { "read_file" } else { "write_file" },
+            operation,
+            target: path,
+            object: object.filter(|object| object.stat.kind() == Kind::File).map(|object| object.fd.as_fd()),
+            argv: None,
+        };
+        if op == FileOp::Read && verdict.decision == Decision::Allow {
+            let object = object.map_or(ObjectId { dev: 0, ino: 0 }, |object| object.stat.id);
+            return self.count_read(&matter, &verdict, object);
+        }
+        self.settle(&matter, &verdict)
+    }
+
+    /// Objects without a name are the tree's own; a descriptor to one gives another only what it has itself.
+    fn permit_unnamed(&self, op: FileOp, operation: &'static str, name: &Name, object: Option<&Object>) -> Result<(), Stop> {
+        let Some(object) = object else { return Err(Errno::ENOENT.into()) };
+        let needed = if op == FileOp::Read { 0o400 } else { 0o200 };
+        let ordinary = object.stat.kind() == Kind::File && !name.bytes().starts_with(b"/memfd:");
+        if ordinary && object.via.is_some_and(|mode| mode & needed == 0) {
+            let rule = &*fixed::UNNAMED;
+            let matter = Matter {
+                action: if op == FileOp::Read { "read_file" } else { "write_file" },
+                operation,
+                target: name.bytes(),
+                object: None,
+                argv: None,
+            };
+            return self.settle(&matter, &Verdict { decision: rule.decision, rule });
+        }
+        Ok(())
+    }
+
+    /// An allowed read: the first of its kind is recorded, the others are counted.
+    pub(super) fn count_read(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, object: ObjectId) -> Result<(), Stop> {
+        let exe = self.task.program.id;
+        if self.boundary.journal.first_read((exe.dev, exe.ino), (object.dev, object.ino), &verdict.rule.id) {
+            self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop)?;
+        }
+        Ok(())
+    }
+
+    fn draft(&self, matter: &Matter<'_>, rule: &Rule, decision: Decision) -> Draft {
+        Draft {
+            action_type: matter.action,
+            target: printable(matter.target),
+            requested_operation: matter.operation.to_owned(),
+            decision: Some(decision),
+            rule_id: rule.id.clone(),
+            policy_pack: rule.pack.clone(),
+            policy_id: rule.pack.clone(),
+            severity: Some(rule.severity),
+            reason: rule.reason.clone(),
+            approver_group: rule.approver_group.clone(),
+            layer: rule.layer.name().to_owned(),
+            source: rule.source.as_ref().map(|source| format!("{}:{}", source.file, source.line)),
+            pid: self.task.tgid.0,
+            tid: self.task.tid.0,
+            exe: printable(&self.task.program.path),
+            argv: matter.argv.map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()),
+            syscall: self.name.strip_prefix("SYS_").unwrap_or(self.name).to_owned(),
+            mode: match self.boundary.mode {
+                Mode::Enforce => "enforce".to_owned(),
+                Mode::Audit => "audit".to_owned(),
+            },
+            ..Draft::default()
+        }
+    }
+
+    fn record(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, durability: Durability, fill: impl FnOnce(&mut Draft)) -> Result<String, Stop> {
+        let mut draft = self.draft(matter, verdict.rule, verdict.decision);
+        fill(&mut draft);
+        // Where evidence can not be written, what owes it is refused (I6).
+        self.boundary.journal.append(draft, durability).map_err(|error| {
+            tracing::error!(%error, "evidence could not be written: refused");
+            Stop::Errno(Errno::EACCES)
+        })
+    }
+
+    /// Sees a decision through: returns when the request may be performed.
+    pub(super) fn settle(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Result<(), Stop> {
+        self.settle_as(matter, verdict, Errno::EACCES)
+    }
+
+    /// As [`Self::settle`], with the errno of a refusal.
+    pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
+        if self.boundary.mode == Mode::Audit {
+            let durability = if verdict.decision >= Decision::Warn { Durability::Written } else { Durability::Buffered };
+            return self.record(matter, verdict, durability, |_| ()).map(drop);
+        }
+        match verdict.decision {
+            Decision::Allow => self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop),
+            Decision::AuditOnly => self.record(matter, verdict, Durability::Written, |_| ()).map(drop),
+            Decision::Warn => {
+                self.record(matter, verdict, Durability::Written, |_| ())?;
+                if self.boundary.warn {
+                    tracing::warn!(target: "cavra", "{} {}: {}", matter.operation, printable(matter.target), verdict.rule.reason);
+                }
+                Ok(())
+            }
+            Decision::AllowWithAttestation => {
+                let digest = match matter.object {
+                    Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
+                    None => None,
+                };
+                self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest).map(drop)
+            }
+            Decision::RequireApproval => self.hold(matter, verdict, refusal),
+            Decision::Block => {
+                self.record(matter, verdict, Durability::Written, |draft| draft.errno = Some(refusal.to_string()))?;
+                Err(refusal.into())
+            }
+        }
+    }
+
+    fn hold(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
+        let refuse = |why: &str| -> Result<(), Stop> {
+            self.record(matter, verdict, Durability::Written, |draft| {
+                draft.errno = Some(refusal.to_string());
+                draft.reason = format!("{}; {why}", draft.reason);
+            })?;
+            Err(refusal.into())
+        };
+        if self.boundary.approvals == Approvals::Deny {
+            return refuse("approvals are off in this session");
+        }
+        let decision_id = self.record(matter, verdict, Durability::Synced, |_| ())?;
+        let cwd = self.task.cwd().and_then(|fd| fs::name_of(fd.as_fd())).unwrap_or_default();
+        let ask = Ask {
+            decision_id: decision_id.clone(),
+            action: matter.operation.to_owned(),
+            target: printable(matter.target),
+            exe: printable(&self.task.program.path),
+            argv: matter.argv.map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()).unwrap_or_default(),
+            cwd: printable(&cwd),
+            rule_id: verdict.rule.id.clone(),
+            approver_group: verdict.rule.approver_group.clone().unwrap_or_default(),
+            reason: verdict.rule.reason.clone(),
+            pid: self.task.tgid.0,
+        };
+        pool::about_to_block();
+        let Ok(ticket) = self.boundary.desk.hold(ask) else { return refuse("too many requests are held") };
+        let outcome = loop {
+            if let Some(outcome) = ticket.wait(Duration::from_millis(100)) {
+                break outcome;
+            }
+            self.still_waits()?;
+        };
+        let (approver, reason, waited_ms, yes) = match outcome {
+            Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),
+            Outcome::Denied { by, reason, waited_ms } => (by, reason, waited_ms, false),
+            Outcome::Expired { waited_ms } => (String::new(), "nobody answered in time".to_owned(), waited_ms, false),
+        };
+        let note = ApprovalNote { id: ticket.id().to_owned(), approver, reason, waited_ms };
+        let decided = Verdict { decision: if yes { Decision::Allow } else { Decision::Block }, rule: verdict.rule };
+        self.record(matter, &decided, Durability::Synced, |draft| {
+            draft.action_type = "approval";
+            draft.approval = Some(note);
+            draft.correlation_id = Some(decision_id);
+            draft.errno = (!yes).then(|| refusal.to_string());
+        })?;
+        if yes { Ok(()) } else { Err(refusal.into()) }
+    }
+
+    /// A verdict of the boundary's own.
+    pub(super) fn refuse_fixed(&self, matter: &Matter<'_>, rule: &'static Rule, refusal: Errno) -> Stop {
+        match self.settle_as(matter, &Verdict { decision: Decision::Block, rule }, refusal) {
+            Ok(()) => Stop::Errno(refusal),
+            Err(stop) => stop,
+        }
+    }
+
+    /// A path to a literal name.
+    pub(super) fn c(&self, bytes: &[u8]) -> Result<CString, Stop> {
+        c_string(bytes).map_err(Stop::Errno)
+    }
+}

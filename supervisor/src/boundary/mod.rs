@@ -1,0 +1,263 @@
+//! Receive, dispatch, reply.
+//!
+//! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
+
+mod exec;
+mod fixed;
+mod judge;
+mod network;
+mod paths;
+mod pool;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::approvals::Desk;
+use crate::caller::resolve::View;
+use crate::caller::{Task, Tasks};
+use crate::evidence::Journal;
+use crate::policy::{Mode, Policy};
+use crate::sys::fs;
+use crate::sys::memory::RemotePtr;
+use crate::sys::notify::{Answer, Listener, Notification};
+
+pub use pool::serve;
+
+/// Whether requests that need an approval are held or refused at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approvals {
+    /// Held until a person answers.
+    Ask,
+    /// Refused.
+    Deny,
+}
+
+/// One session's boundary: what every handler needs, shared by all receiving threads.
+pub struct Boundary {
+    /// Where calls come from.
+    pub listener: Listener,
+    /// What decides.
+    pub policy: Policy,
+    /// Where decisions are recorded.
+    pub journal: Journal,
+    /// Where requests are held.
+    pub desk: Arc<Desk>,
+    /// Who calls.
+    pub tasks: Tasks,
+    /// Whether decisions take effect.
+    pub mode: Mode,
+    /// Whether anybody is asked.
+    pub approvals: Approvals,
+    /// Whether a warning is also a line on stderr: only when that is not the agent's terminal.
+    pub warn: bool,
+    links: judge::LinkGuard,
+    listening: Mutex<std::collections::HashMap<u16, Vec<u64>>>,
+    pool: pool::Pool,
+}
+
+impl Boundary {
+    /// A boundary for the tree whose calls come from `listener` and whose parent is `reaper`.
+    #[must_use]
+    pub fn new(
+        listener: Listener,
+        policy: Policy,
+        journal: Journal,
+        desk: Arc<Desk>,
+        reaper: i32,
+        mode: Mode,
+        approvals: Approvals,
+        warn: bool,
+    ) -> Self {
+        let links = judge::LinkGuard::new(policy.literal_paths());
+        Self {
+            listener,
+            policy,
+            journal,
+            desk,
+            tasks: Tasks::new(reaper),
+            mode,
+            approvals,
+            warn,
+            links,
+            listening: Mutex::default(),
+            pool: pool::Pool::default(),
+        }
+    }
+}
+
+/// Why a call is not performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It fails.
+    Errno(Errno),
+    /// A signal waits for the caller: it runs its handler, and the call again.
+    Restart,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+/// What a performed call is answered with.
+enum Reply {
+    /// The call's result.
+    Value(i64),
+    /// A new descriptor. `last` when the caller may depend on ours being closed first (K51).
+    Descriptor { fd: OwnedFd, cloexec: bool, last: bool },
+    /// Answered already.
+    Answered,
+}
+
+/// One call with its caller.
+struct Call<'a> {
+    boundary: &'a Boundary,
+    notification: Notification,
+    task: Arc<Task>,
+    name: &'static str,
+}
+
+impl Call<'_> {
+    fn arg(&self, index: usize) -> u64 {
+        self.notification.args.get(index).copied().unwrap_or(0)
+    }
+
+    /// The lower half, as the kernel reads an int.
+    fn int(&self, index: usize) -> i32 {
+        (self.arg(index) & 0xffff_ffff) as u32 as i32
+    }
+
+    fn pointer(&self, index: usize) -> RemotePtr {
+        RemotePtr(self.arg(index))
+    }
+
+    fn view(&self) -> View<'_> {
+        View { task: &self.task, tasks: &self.boundary.tasks }
+    }
+
+    /// To be called in loops that wait: ends the wait when the caller died or must run a handler.
+    fn still_waits(&self) -> Result<(), Stop> {
+        if !self.boundary.listener.waits(self.notification.id) {
+            return Err(Stop::Errno(Errno::ESRCH));
+        }
+        if self.task.status()?.signal_waits() { Err(Stop::Restart) } else { Ok(()) }
+    }
+}
+
+/// Decides and performs one call, and answers it.
+fn handle(boundary: &Boundary, notification: Notification) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(boundary, notification)));
+    let outcome = outcome.unwrap_or_else(|_| {
+        tracing::error!(nr = notification.nr, tid = notification.tid.0, "a handler panicked: refused");
+        Err(Stop::Errno(Errno::EIO))
+    });
+    let id = notification.id;
+    // ENOENT below: the caller died meanwhile, and nobody waits for an answer.
+    let sent = match outcome {
+        Ok(Reply::Answered) => Ok(()),
+        Ok(Reply::Value(value)) => boundary.listener.send(id, Answer::Value(value)),
+        Ok(Reply::Descriptor { fd, cloexec, last: false }) => {
+            boundary.listener.install_and_send(id, fd.as_fd(), cloexec).or_else(|errno| boundary.listener.send(id, Answer::Fail(errno)))
+        }
+        Ok(Reply::Descriptor { fd, cloexec, last: true }) => match boundary.listener.install(id, fd.as_fd(), cloexec) {
+            Ok(number) => {
+                drop(fd);
+                boundary.listener.send(id, Answer::Value(number))
+            }
+            Err(errno) => boundary.listener.send(id, Answer::Fail(errno)),
+        },
+        Err(Stop::Errno(errno)) => boundary.listener.send(id, Answer::Fail(errno)),
+        Err(Stop::Restart) => boundary.listener.send(id, Answer::Restart),
+    };
+    if let Err(errno) = sent
+        && errno != Errno::ENOENT
+    {
+        tracing::warn!(%errno, nr = notification.nr, "a call could not be answered");
+    }
+}
+
+fn dispatch(boundary: &Boundary, notification: Notification) -> Result<Reply, Stop> {
+    let Some((name, handler)) = handler(notification.nr) else { return Err(Errno::ENOSYS.into()) };
+    let task = boundary.tasks.get(&boundary.listener, notification.id, notification.tid)?;
+    handler(&Call { boundary, notification, task, name })
+}
+
+type Handler = fn(&Call<'_>) -> Result<Reply, Stop>;
+
+macro_rules! handlers {
+    ($nr:expr; $($call:ident => $handler:expr,)*) => {
+        match $nr {
+            $(nr if nr == libc::$call => Some((stringify!($call), $handler)),)*
+            nr if nr == 452 => Some(("SYS_fchmodat2", paths::inode::fchmodat2 as Handler)),
+            _ => None,
+        }
+    };
+}
+
+fn handler(nr: i64) -> Option<(&'static str, Handler)> {
+    handlers! { nr;
+        SYS_openat => paths::open::openat as Handler,
+        SYS_open => paths::open::open,
+        SYS_openat2 => paths::open::openat2,
+        SYS_creat => paths::open::creat,
+        SYS_execve => exec::execve,
+        SYS_execveat => exec::execveat,
+        SYS_connect => network::connect,
+        SYS_bind => network::bind,
+        SYS_sendto => network::sendto,
+        SYS_socket => network::socket,
+        SYS_unlink => paths::names::unlink,
+        SYS_rmdir => paths::names::rmdir,
+        SYS_unlinkat => paths::names::unlinkat,
+        SYS_mkdir => paths::names::mkdir,
+        SYS_mkdirat => paths::names::mkdirat,
+        SYS_mknod => paths::names::mknod,
+        SYS_mknodat => paths::names::mknodat,
+        SYS_symlink => paths::names::symlink,
+        SYS_symlinkat => paths::names::symlinkat,
+        SYS_link => paths::names::link,
+        SYS_linkat => paths::names::linkat,
+        SYS_rename => paths::rename::rename,
+        SYS_renameat => paths::rename::renameat,
+        SYS_renameat2 => paths::rename::renameat2,
+        SYS_truncate => paths::inode::truncate,
+        SYS_chmod => paths::inode::chmod,
+        SYS_fchmodat => paths::inode::fchmodat,
+        SYS_chown => paths::inode::chown,
+        SYS_lchown => paths::inode::lchown,
+        SYS_fchownat => paths::inode::fchownat,
+        SYS_utime => paths::inode::utime,
+        SYS_utimes => paths::inode::utimes,
+        SYS_futimesat => paths::inode::futimesat,
+        SYS_utimensat => paths::inode::utimensat,
+        SYS_setxattr => paths::inode::setxattr,
+        SYS_lsetxattr => paths::inode::lsetxattr,
+        SYS_removexattr => paths::inode::removexattr,
+        SYS_lremovexattr => paths::inode::lremovexattr,
+        SYS_fchmod => paths::inode::fchmod,
+        SYS_fchown => paths::inode::fchown,
+        SYS_fsetxattr => paths::inode::fsetxattr,
+        SYS_fremovexattr => paths::inode::fremovexattr,
+        SYS_ioctl => paths::inode::ioctl,
+    }
+}
+
+/// SHA-256 of a readable file, in lower-case hex.
+pub fn digest(fd: BorrowedFd<'_>) -> Result<String, Errno> {
+    let mut hash = Sha256::new();
+    let mut buf = vec![0u8; 65536];
+    let mut offset = 0i64;
+    loop {
+        let got = fs::pread(fd, &mut buf, offset)?;
+        if got == 0 {
+            break;
+        }
+        hash.update(buf.get(..got).unwrap_or_default());
+        offset += i64::try_from(got).map_err(|_| Errno::EFBIG)?;
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

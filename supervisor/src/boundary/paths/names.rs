@@ -1,0 +1,162 @@
+//! Names that come and go: unlink, rmdir, mkdir, mknod, symlink, link.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use crate::boundary::{Call, Reply, Stop};
+use crate::caller::memory::CallerPath;
+use crate::caller::resolve::{Last, Name, name};
+use crate::policy::FileOp;
+use crate::sys::fs::{self, Kind};
+
+pub(in crate::boundary) fn unlink(call: &Call<'_>) -> Result<Reply, Stop> {
+    remove(call, libc::AT_FDCWD, 0, 0)
+}
+
+pub(in crate::boundary) fn rmdir(call: &Call<'_>) -> Result<Reply, Stop> {
+    remove(call, libc::AT_FDCWD, 0, libc::AT_REMOVEDIR)
+}
+
+pub(in crate::boundary) fn unlinkat(call: &Call<'_>) -> Result<Reply, Stop> {
+    let flags = call.int(2);
+    if flags & !libc::AT_REMOVEDIR != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    remove(call, call.int(0), 1, flags)
+}
+
+fn remove(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32) -> Result<Reply, Stop> {
+    let entry = match call.entry(dirfd, arg) {
+        // The last component is `.`, `..` or nothing; natively each has its errno.
+        Err(Stop::Errno(Errno::EBUSY)) => {
+            let path = call.path(arg)?;
+            return Err(if flags == 0 {
+                Errno::EISDIR
+            } else if path.bytes().ends_with(b"..") {
+                Errno::ENOTEMPTY
+            } else if path.bytes().ends_with(b".") {
+                Errno::EINVAL
+            } else {
+                Errno::EBUSY
+            }
+            .into());
+        }
+        other => other?,
+    };
+    if entry.object.is_none() {
+        return Err(Errno::ENOENT.into());
+    }
+    call.permit_entry("delete", &entry)?;
+    fs::unlink(entry.dir.as_fd(), entry.name()?.as_c_str(), flags)?;
+    Ok(Reply::Value(0))
+}
+
+pub(in crate::boundary) fn mkdir(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_dir(call, libc::AT_FDCWD, 0, call.arg(1))
+}
+
+pub(in crate::boundary) fn mkdirat(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_dir(call, call.int(0), 1, call.arg(2))
+}
+
+fn new_entry(call: &Call<'_>, dirfd: i32, arg: usize) -> Result<super::Entry, Stop> {
+    match call.entry(dirfd, arg) {
+        Err(Stop::Errno(Errno::EBUSY)) => Err(Errno::EEXIST.into()),
+        Ok(entry) if entry.object.is_some() => Err(Errno::EEXIST.into()),
+        other => other,
+    }
+}
+
+fn make_dir(call: &Call<'_>, dirfd: i32, arg: usize, mode: u64) -> Result<Reply, Stop> {
+    let entry = new_entry(call, dirfd, arg)?;
+    call.permit_entry("mkdir", &entry)?;
+    let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
+    call.with_umask(|| fs::mkdir(entry.dir.as_fd(), &entry.last, mode))?;
+    Ok(Reply::Value(0))
+}
+
+pub(in crate::boundary) fn mknod(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_node(call, libc::AT_FDCWD, 0, call.arg(1))
+}
+
+pub(in crate::boundary) fn mknodat(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_node(call, call.int(0), 1, call.arg(2))
+}
+
+fn make_node(call: &Call<'_>, dirfd: i32, arg: usize, mode: u64) -> Result<Reply, Stop> {
+    let mode = u32::try_from(mode & 0o177_777).unwrap_or(0);
+    if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK) {
+        return Err(Errno::EPERM.into());
+    }
+    let entry = new_entry(call, dirfd, arg)?;
+    if entry.slash {
+        return Err(Errno::ENOENT.into());
+    }
+    call.permit_entry("mknod", &entry)?;
+    call.with_umask(|| fs::mknod(entry.dir.as_fd(), &entry.last, mode))?;
+    Ok(Reply::Value(0))
+}
+
+pub(in crate::boundary) fn symlink(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_symlink(call, libc::AT_FDCWD, 1)
+}
+
+pub(in crate::boundary) fn symlinkat(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_symlink(call, call.int(1), 2)
+}
+
+fn make_symlink(call: &Call<'_>, dirfd: i32, arg: usize) -> Result<Reply, Stop> {
+    let target = CallerPath::read(call.tid(), call.pointer(0))?;
+    if target.bytes().is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    let entry = new_entry(call, dirfd, arg)?;
+    if entry.slash {
+        return Err(Errno::ENOENT.into());
+    }
+    call.permit_entry("symlink", &entry)?;
+    fs::symlink(target.as_c_str(), entry.dir.as_fd(), &entry.last)?;
+    Ok(Reply::Value(0))
+}
+
+pub(in crate::boundary) fn link(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_link(call, (libc::AT_FDCWD, 0), (libc::AT_FDCWD, 1), 0)
+}
+
+pub(in crate::boundary) fn linkat(call: &Call<'_>) -> Result<Reply, Stop> {
+    make_link(call, (call.int(0), 1), (call.int(2), 3), call.int(4))
+}
+
+/// An alias must not give what its origin does not: read and write at the old name, write at the new.
+fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) -> Result<Reply, Stop> {
+    if flags & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let path = call.path(old.1)?;
+    if path.bytes().is_empty() {
+        // Natively AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH, which nobody in the tree has.
+        return Err(Errno::ENOENT.into());
+    }
+    let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Last::Follow } else { Last::Keep };
+    let held = call.view().resolve(old.0, &path, last)?;
+    let entry_of_old = held.entry.as_ref().map(|(dir, last)| Ok::<_, Errno>((dir.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?, last.clone())));
+    let entry_of_old = entry_of_old.transpose()?;
+    let object = held.existing()?;
+    let entry = new_entry(call, new.0, new.1)?;
+    if entry.slash {
+        return Err(Errno::ENOENT.into());
+    }
+    let origin = name(object.fd.as_fd(), &object.stat)?;
+    if let Name::Path(_) = origin {
+        call.permit(FileOp::Read, "link", &origin, Some(&object))?;
+        call.permit(FileOp::Write, "link", &origin, Some(&object))?;
+    }
+    call.permit_entry("link", &entry)?;
+    match (object.stat.kind(), entry_of_old) {
+        (Kind::Symlink, Some((dir, old))) => fs::link_name(dir.as_fd(), &old, entry.dir.as_fd(), &entry.last)?,
+        (Kind::Symlink, None) => return Err(Errno::EPERM.into()),
+        _ => fs::link_object(object.fd.as_fd(), entry.dir.as_fd(), &entry.last)?,
+    }
+    Ok(Reply::Value(0))
+}

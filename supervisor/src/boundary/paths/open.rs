@@ -1,0 +1,413 @@
+//! open, openat, openat2, creat.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::boundary::judge::Matter;
+use crate::boundary::{Call, Reply, Stop, pool};
+use crate::caller::memory::CallerPath;
+use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
+use crate::decision::Decision;
+use crate::policy::FileOp;
+use crate::sys::fs::{self, At, Kind, resolve as how};
+use crate::sys::memory::read_exact;
+
+/// Flags that a caller may pass to open and openat; VALID_OPEN_FLAGS, include/linux/fcntl.h. Others are ignored there as here.
+const VALID: i32 = libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_EXCL
+    | libc::O_NOCTTY
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | libc::O_NONBLOCK
+    | libc::O_SYNC
+    | libc::O_ASYNC
+    | libc::O_DIRECT
+    | O_LARGEFILE
+    | libc::O_DIRECTORY
+    | libc::O_NOFOLLOW
+    | libc::O_NOATIME
+    | libc::O_CLOEXEC
+    | libc::O_PATH
+    | libc::O_TMPFILE;
+/// `O_LARGEFILE` as the kernel numbers it on x86_64; the C library says 0 there.
+const O_LARGEFILE: i32 = 0o100_000;
+/// The bit of O_TMPFILE that is not O_DIRECTORY.
+const TMPFILE_BIT: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+
+/// One open, its registers and structures copied.
+struct Open {
+    dirfd: i32,
+    path: CallerPath,
+    flags: i32,
+    mode: u32,
+    resolve: u64,
+}
+
+impl Open {
+    fn writes(&self) -> bool {
+        self.flags & libc::O_ACCMODE != libc::O_RDONLY || self.flags & (libc::O_TRUNC | TMPFILE_BIT) != 0
+    }
+
+    fn reads(&self) -> bool {
+        self.flags & libc::O_ACCMODE != libc::O_WRONLY
+    }
+
+    fn has(&self, flag: i32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+pub(in crate::boundary) fn open(call: &Call<'_>) -> Result<Reply, Stop> {
+    legacy(call, libc::AT_FDCWD, 0, call.int(1), call.arg(2))
+}
+
+pub(in crate::boundary) fn openat(call: &Call<'_>) -> Result<Reply, Stop> {
+    legacy(call, call.int(0), 1, call.int(2), call.arg(3))
+}
+
+pub(in crate::boundary) fn creat(call: &Call<'_>) -> Result<Reply, Stop> {
+    legacy(call, libc::AT_FDCWD, 0, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, call.arg(1))
+}
+
+fn legacy(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32, mode: u64) -> Result<Reply, Stop> {
+    let flags = flags & VALID;
+    let creates = flags & (libc::O_CREAT | TMPFILE_BIT) != 0;
+    let mode = if creates { u32::try_from(mode & 0o7777).unwrap_or(0) } else { 0 };
+    perform(call, &Open { dirfd, path: call.path(arg)?, flags, mode, resolve: 0 })
+}
+
+/// `openat2(dirfd, path, how, size)`: the structure is copied once; sizes and unknown bytes as copy_struct_from_user, include/linux/uaccess.h.
+pub(in crate::boundary) fn openat2(call: &Call<'_>) -> Result<Reply, Stop> {
+    const KNOWN: usize = 24;
+    let size = usize::try_from(call.arg(3)).map_err(|_| Errno::E2BIG)?;
+    if size < KNOWN {
+        return Err(Errno::EINVAL.into());
+    }
+    if size > 4096 {
+        return Err(Errno::E2BIG.into());
+    }
+    let mut raw = [0u8; 4096];
+    let raw = raw.get_mut(..size).ok_or(Errno::E2BIG)?;
+    read_exact(call.tid(), call.pointer(2), raw)?;
+    if raw.iter().skip(KNOWN).any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG.into());
+    }
+    let word = |at: usize| raw.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    let (flags, mode, resolve) = (word(0), word(8), word(16));
+    let flags32 = i32::try_from(flags).map_err(|_| Errno::EINVAL)?;
+    if flags32 & !VALID != 0 || resolve & !how::KNOWN != 0 || resolve & (how::BENEATH | how::IN_ROOT) == how::BENEATH | how::IN_ROOT {
+        return Err(Errno::EINVAL.into());
+    }
+    let creates = flags32 & (libc::O_CREAT | TMPFILE_BIT) != 0;
+    if mode & !0o7777 != 0 || (mode != 0 && !creates) {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags32 & libc::O_PATH != 0 {
+        // Such a descriptor can not be installed (K18), and the kernel must not read these flags again: openat has them in a register.
+        return Err(Errno::ENOSYS.into());
+    }
+    let mode = u32::try_from(mode).map_err(|_| Errno::EINVAL)?;
+    perform(call, &Open { dirfd: call.int(0), path: call.path(1)?, flags: flags32, mode, resolve })
+}
+
+fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
+    if let Some(reply) = fast(call, open)? {
+        return Ok(reply);
+    }
+    // A creation can lose against another, and starts again with what is there then.
+    for _ in 0..32 {
+        let held = lookup(call, open)?;
+        match held.object {
+            Some(_) => return existing(call, open, held),
+            None if open.has(libc::O_CREAT) && !open.has(libc::O_DIRECTORY) => {
+                if let Some(reply) = create(call, open, held)? {
+                    return Ok(reply);
+                }
+            }
+            None => return Err(Errno::ENOENT.into()),
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}
+
+/// A path that is its own canonical name: decided as a string, and the kernel refuses to open anything else under it.
+fn plain(path: &[u8]) -> bool {
+    path.starts_with(b"/")
+        && path.len() > 1
+        && !path.ends_with(b"/")
+        && !path.starts_with(b"/proc/")
+        && !path.starts_with(b"/dev/")
+        && path.split(|byte| *byte == b'/').skip(1).all(|part| !part.is_empty() && part != b"." && part != b"..")
+}
+
+fn fast(call: &Call<'_>, open: &Open) -> Result<Option<Reply>, Stop> {
+    let special = libc::O_CREAT | libc::O_EXCL | TMPFILE_BIT;
+    if open.writes() || open.has(special) || open.resolve != 0 || !plain(open.path.bytes()) {
+        return Ok(None);
+    }
+    let path = open.path.as_c_str();
+    // The kind first: opening must not wait, or wake who waits, before anything is decided.
+    let before = match fs::stat_at(At::Root, path, libc::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        // What does not exist natively does not here; a link or a missing right in between is looked at carefully.
+        Err(Errno::ENOENT) => return missing(open),
+        Err(_) => return Ok(None),
+    };
+    if !matches!(before.kind(), Kind::File | Kind::Dir) || before.nlink > 1 && before.kind() == Kind::File {
+        return Ok(None);
+    }
+    let verdict = call.verdict(FileOp::Read, path.to_bytes(), Some(&before));
+    if verdict.decision != Decision::Allow {
+        return Ok(None);
+    }
+    let flags = open.flags | libc::O_NOCTTY;
+    let fd = match fs::open(At::Root, path, flags, 0, how::NO_SYMLINKS | how::NO_MAGICLINKS) {
+        Ok(fd) => fd,
+        Err(Errno::ELOOP) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    let stat = fs::fstat(fd.as_fd())?;
+    if stat.kind() != before.kind() || (stat.kind() == Kind::File && stat.nlink > 1) {
+        return Ok(None);
+    }
+    let matter = Matter { action: "read_file", operation: "open", target: path.to_bytes(), object: None, argv: None };
+    call.count_read(&matter, &verdict, stat.id)?;
+    Ok(Some(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: false }))
+}
+
+/// ENOENT of a path without links on the way is the answer; with links in between the careful way gives it.
+fn missing(open: &Open) -> Result<Option<Reply>, Stop> {
+    match fs::open(At::Root, open.path.as_c_str(), libc::O_PATH, 0, how::NO_SYMLINKS | how::NO_MAGICLINKS) {
+        Err(Errno::ENOENT) => Err(Errno::ENOENT.into()),
+        _ => Ok(None),
+    }
+}
+
+fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
+    let exclusive = open.has(libc::O_CREAT) && open.has(libc::O_EXCL);
+    let last = if open.has(libc::O_NOFOLLOW) || exclusive { Last::Keep } else { Last::Follow };
+    if open.resolve == 0 {
+        return Ok(call.view().resolve(open.dirfd, &open.path, last)?);
+    }
+    scoped(call, open, last)
+}
+
+/// With resolve flags the kernel walks, on the supervisor's copy of the path and from the held folder; nothing has an effect yet.
+fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
+    let start = call.view().start(open.dirfd)?;
+    let resolve = open.resolve | how::NO_MAGICLINKS;
+    let path = open.path.as_c_str();
+    let keep = if last == Last::Keep { libc::O_NOFOLLOW } else { 0 };
+    match fs::open(At::Dir(start.as_fd()), path, libc::O_PATH | keep, 0, resolve) {
+        Ok(fd) => {
+            let stat = fs::fstat(fd.as_fd())?;
+            Ok(Held { entry: None, object: Some(Object { fd, stat, via: None }), slash: false })
+        }
+        Err(Errno::ENOENT) if open.has(libc::O_CREAT) => {
+            let bytes = path.to_bytes();
+            let cut = memchr::memrchr(b'/', bytes);
+            let (parent, last) = match cut {
+                Some(0) => (&b"/"[..], bytes.get(1..).unwrap_or_default()),
+                Some(cut) => (bytes.get(..cut).unwrap_or_default(), bytes.get(cut + 1..).unwrap_or_default()),
+                None => (&b"."[..], bytes),
+            };
+            if last.is_empty() || last == b"." || last == b".." {
+                return Err(Errno::ENOENT.into());
+            }
+            let parent = call.c(parent)?;
+            let dir = fs::open(At::Dir(start.as_fd()), &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
+            let last = call.c(last)?;
+            match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
+                Err(Errno::ENOENT) => Ok(Held { entry: Some((dir, last)), object: None, slash: false }),
+                // A dangling link, or something that has just come.
+                Ok(_) => Err(Errno::ELOOP.into()),
+                Err(errno) => Err(errno.into()),
+            }
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn existing(call: &Call<'_>, open: &Open, held: Held) -> Result<Reply, Stop> {
+    if open.has(libc::O_CREAT) && open.has(libc::O_EXCL) && !open.has(TMPFILE_BIT) {
+        return Err(Errno::EEXIST.into());
+    }
+    if open.has(libc::O_CREAT) && held.slash {
+        return Err(Errno::EISDIR.into());
+    }
+    let object = held.existing()?;
+    let kind = object.stat.kind();
+    if kind == Kind::Symlink {
+        return Err(if open.has(libc::O_DIRECTORY) { Errno::ENOTDIR } else { Errno::ELOOP }.into());
+    }
+    if kind == Kind::Dir && !open.has(TMPFILE_BIT) && (open.writes() || open.has(libc::O_CREAT)) {
+        return Err(Errno::EISDIR.into());
+    }
+    let name = name(object.fd.as_fd(), &object.stat)?;
+    if open.has(TMPFILE_BIT) {
+        return tmpfile(call, open, &object, name);
+    }
+    if open.reads() {
+        call.permit(FileOp::Read, "open", &name, Some(&object))?;
+    }
+    if open.writes() {
+        call.permit(FileOp::Write, "open for writing", &name, Some(&object))?;
+    }
+    let flags = (open.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW)) | libc::O_NOCTTY;
+    let fd = match kind {
+        Kind::Fifo if !open.has(libc::O_NONBLOCK) => fifo(call, &object, flags)?,
+        Kind::Char => device(call, &object, &name, flags)?,
+        _ => fs::reopen(object.fd.as_fd(), flags)?,
+    };
+    let last = open.writes() || !matches!(kind, Kind::File | Kind::Dir);
+    Ok(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last })
+}
+
+fn create(call: &Call<'_>, open: &Open, held: Held) -> Result<Option<Reply>, Stop> {
+    let Some((dir, last)) = held.entry else { return Err(Errno::ENOENT.into()) };
+    if held.slash {
+        return Err(Errno::EISDIR.into());
+    }
+    let canonical = Name::Path(entry_name(dir.as_fd(), &last)?);
+    call.permit(FileOp::Write, "create", &canonical, None)?;
+    if open.flags & libc::O_ACCMODE == libc::O_RDWR {
+        call.permit(FileOp::Read, "create", &canonical, None)?;
+    }
+    let flags = (open.flags & !libc::O_TRUNC) | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    match call.with_umask(|| fs::open(At::Dir(dir.as_fd()), &last, flags, open.mode, 0)) {
+        Ok(fd) => Ok(Some(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: true })),
+        Err(Stop::Errno(Errno::EEXIST)) if !open.has(libc::O_EXCL) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// An unnamed file in a folder: decided as a file there, because linkat can name it without a further look at what it holds.
+fn tmpfile(call: &Call<'_>, open: &Open, dir: &Object, name: Name) -> Result<Reply, Stop> {
+    let Name::Path(mut path) = name else { return Err(Errno::ENOENT.into()) };
+    path.extend_from_slice(b"/#tmpfile");
+    call.permit(FileOp::Write, "create", &Name::Path(path), None)?;
+    let flags = open.flags & !libc::O_NOFOLLOW;
+    let fd = call.with_umask(|| fs::open(At::Dir(dir.fd.as_fd()), c".", flags, open.mode, 0))?;
+    Ok(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: true })
+}
+
+/// A FIFO whose open waits for the other side. The supervisor never sits in that wait: it opens without waiting and looks, so that
+/// the caller's death and its signals end it.
+fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
+    const LOOK: Duration = Duration::from_millis(2);
+    pool::about_to_block();
+    let reader = match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => Some(fs::reopen(object.fd.as_fd(), flags | libc::O_NONBLOCK)?),
+        _ => None,
+    };
+    for round in 0u64.. {
+        let found = match &reader {
+            Some(reader) => crate::sys::fs::fifo_has_writer(reader.as_fd())?.then(|| reader.try_clone().map_err(|_| Errno::EMFILE)),
+            None => match fs::reopen(object.fd.as_fd(), flags | libc::O_NONBLOCK) {
+                Err(Errno::ENXIO) => None,
+                other => Some(other),
+            },
+        };
+        if let Some(fd) = found {
+            let fd = fd?;
+            fs::set_status_flags(fd.as_fd(), flags & (libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME))?;
+            return Ok(fd);
+        }
+        if round % 16 == 0 {
+            call.still_waits()?;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(Errno::EINTR.into())
+}
+
+/// Terminals mean their opener: `/dev/tty` is the caller's, and a pty of others is not handed out.
+fn device(call: &Call<'_>, object: &Object, name: &Name, flags: i32) -> Result<OwnedFd, Stop> {
+    let (major, minor): (u64, u64) = (libc::major(object.stat.rdev).into(), libc::minor(object.stat.rdev).into());
+    if (major, minor) == (5, 0) {
+        return controlling_tty(call, flags);
+    }
+    if (136..=143).contains(&major) && !owns_pty(call, (major - 136) * 256 + minor)? {
+        let matter = Matter { action: "read_file", operation: "open", target: name.bytes(), object: None, argv: None };
+        return Err(call.refuse_fixed(&matter, &crate::boundary::fixed::DEVICE, Errno::EACCES));
+    }
+    Ok(fs::reopen(object.fd.as_fd(), flags)?)
+}
+
+/// Field 7 of /proc/PID/stat: the number of the controlling terminal. proc_pid_stat(5).
+fn tty_of(stat: &[u8]) -> Option<u64> {
+    let close = memchr::memrchr(b')', stat)?;
+    let field = stat.get(close + 1..)?.split(|byte| *byte == b' ').filter(|part| !part.is_empty()).nth(4)?;
+    let number: i64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+    let number = u64::try_from(number).ok().filter(|n| *n != 0)?;
+    // new_encode_dev: minor's low byte, major, minor's rest.
+    let (major, minor) = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
+    (136..=143).contains(&major).then_some((major - 136) * 256 + minor)
+}
+
+fn controlling_tty(call: &Call<'_>, flags: i32) -> Result<OwnedFd, Stop> {
+    let stat = fs::read_all(call.task.open(c"stat", libc::O_RDONLY)?.as_fd(), 4096)?;
+    let own = std::fs::read("/proc/self/stat").ok().and_then(|stat| tty_of(&stat));
+    match tty_of(&stat) {
+        None => Err(Errno::ENXIO.into()),
+        // The supervisor's own: open it by the name that keeps meaning "the controlling terminal".
+        theirs if theirs == own => Ok(fs::open(At::Root, c"/dev/tty", flags, 0, 0)?),
+        Some(number) => {
+            let path = call.c(format!("/dev/pts/{number}").as_bytes())?;
+            Ok(fs::open(At::Root, &path, flags, 0, how::NO_SYMLINKS)?)
+        }
+    }
+}
+
+/// Whether a pty belongs to the session: the controlling terminal that it started on, or one whose master the tree holds.
+fn owns_pty(call: &Call<'_>, number: u64) -> Result<bool, Stop> {
+    let own = std::fs::read("/proc/self/stat").ok().and_then(|stat| tty_of(&stat));
+    if own == Some(number) {
+        return Ok(true);
+    }
+    let wanted = format!("tty-index:\t{number}");
+    for process in std::fs::read_dir("/proc").map_err(|_| Errno::EACCES)?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        let holds = fds.flatten().any(|fd| {
+            std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == "/dev/ptmx" || target.as_os_str() == "/dev/pts/ptmx")
+                && std::fs::read_to_string(process.path().join("fdinfo").join(fd.file_name())).is_ok_and(|info| info.lines().any(|l| l == wanted))
+        });
+        if holds && call.boundary.tasks.in_tree(pid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{plain, tty_of};
+
+    #[test]
+    fn only_paths_that_are_their_own_names_are_plain() {
+        for (path, is) in [
+            ("/a/b", true),
+            ("/", false),
+            ("/a/", false),
+            ("/a//b", false),
+            ("/a/./b", false),
+            ("/a/../b", false),
+            ("a/b", false),
+            ("/proc/self/x", false),
+            ("/dev/tty", false),
+            ("/a/...", true),
+        ] {
+            assert_eq!(plain(path.as_bytes()), is, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_terminal_is_read_behind_the_name() {
+        assert_eq!(tty_of(b"7 (a) b) c) S 1 2 3 34817 5"), Some(1));
+        assert_eq!(tty_of(b"7 (sh) S 1 2 3 0 5"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! rename, renameat, renameat2.
+
+use std::os::fd::AsFd;
+use std::sync::{PoisonError, RwLock};
+
+use nix::errno::Errno;
+
+use super::Entry;
+use crate::boundary::{Call, Reply, Stop};
+use crate::caller::resolve::Name;
+use crate::policy::FileOp;
+use crate::sys::fs::{self, Kind};
+
+/// Renames whose border was checked against a kind of object run alone: all names of the tree change here, so nothing of the tree can
+/// put a folder where a file was looked at.
+static NAMES: RwLock<()> = RwLock::new(());
+
+pub(in crate::boundary) fn rename(call: &Call<'_>) -> Result<Reply, Stop> {
+    perform(call, (libc::AT_FDCWD, 0), (libc::AT_FDCWD, 1), 0)
+}
+
+pub(in crate::boundary) fn renameat(call: &Call<'_>) -> Result<Reply, Stop> {
+    perform(call, (call.int(0), 1), (call.int(2), 3), 0)
+}
+
+pub(in crate::boundary) fn renameat2(call: &Call<'_>) -> Result<Reply, Stop> {
+    perform(call, (call.int(0), 1), (call.int(2), 3), call.int(4).cast_unsigned())
+}
+
+fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) -> Result<Reply, Stop> {
+    let known = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE;
+    // RENAME_WHITEOUT makes a device node, which nobody in the tree may.
+    if flags & libc::RENAME_WHITEOUT != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    if flags & !known != 0 || flags & known == known {
+        return Err(Errno::EINVAL.into());
+    }
+    let from = call.entry(old.0, old.1)?;
+    let to = call.entry(new.0, new.1)?;
+    if from.object.is_none() {
+        return Err(Errno::ENOENT.into());
+    }
+    let exchange = flags & libc::RENAME_EXCHANGE != 0;
+    if exchange && to.object.is_none() {
+        return Err(Errno::ENOENT.into());
+    }
+    if flags & libc::RENAME_NOREPLACE != 0 && to.object.is_some() {
+        return Err(Errno::EEXIST.into());
+    }
+    moved(call, &from, &to)?;
+    if exchange {
+        moved(call, &to, &from)?;
+    }
+    let act = || fs::rename(from.dir.as_fd(), from.name()?.as_c_str(), to.dir.as_fd(), to.name()?.as_c_str(), flags).map_err(Stop::Errno);
+    if call.boundary.policy.same_below(&from.canonical, &to.canonical) {
+        let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
+        act()?;
+        return Ok(Reply::Value(0));
+    }
+    let _alone = NAMES.write().unwrap_or_else(PoisonError::into_inner);
+    let is_dir = |entry: &Entry| fs::stat_at(fs::At::Dir(entry.dir.as_fd()), &entry.last, libc::AT_SYMLINK_NOFOLLOW).is_ok_and(|s| s.kind() == Kind::Dir);
+    if is_dir(&from) || exchange && is_dir(&to) {
+        // A folder that crosses a rule's border carries files past it: mv copies after EXDEV, and each file is decided.
+        return Err(Errno::EXDEV.into());
+    }
+    act()?;
+    Ok(Reply::Value(0))
+}
+
+/// Read and write at the old name, write at the new.
+fn moved(call: &Call<'_>, from: &Entry, to: &Entry) -> Result<(), Stop> {
+    let name = Name::Path(from.canonical.clone());
+    if from.stat.is_some_and(|stat| stat.kind() != Kind::Dir) {
+        call.permit(FileOp::Read, "rename", &name, from.object.as_ref())?;
+    }
+    call.permit(FileOp::Write, "rename", &name, from.object.as_ref())?;
+    call.permit_entry("rename", to)
+}

@@ -1,0 +1,164 @@
+//! The receiving threads: one waits for calls, handles what comes, and another takes over receiving only when it blocks.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::{Boundary, handle};
+
+/// Threads at most: each held approval and each open that waits has one (I8).
+const THREADS_MAX: usize = 1024;
+/// After this long in one call a thread no longer counts as receiving.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Between looks while nothing goes on.
+const IDLE: Duration = Duration::from_millis(50);
+/// Threads that stay parked for the next time.
+const PARKED_MAX: usize = 4;
+
+/// Who receives.
+#[derive(Default)]
+pub(super) struct Pool {
+    /// Threads inside RECV.
+    receiving: AtomicUsize,
+    /// Threads in all.
+    threads: AtomicUsize,
+    /// Calls received so far.
+    calls: AtomicU64,
+    parked: Mutex<Parked>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Parked {
+    waiting: usize,
+    tokens: usize,
+    ended: bool,
+}
+
+impl Pool {
+    /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait.
+    fn hand_over(&self, boundary: &Arc<Boundary>) {
+        if self.receiving.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.waiting > parked.tokens {
+            parked.tokens += 1;
+            self.wake.notify_one();
+        } else if self.threads.load(Ordering::Relaxed) < THREADS_MAX {
+            start(boundary);
+        }
+    }
+
+    /// Waits until a receiver is needed; false at the end, or when enough others wait.
+    fn park(&self) -> bool {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.waiting >= PARKED_MAX {
+            return false;
+        }
+        parked.waiting += 1;
+        while parked.tokens == 0 && !parked.ended {
+            parked = self.wake.wait(parked).unwrap_or_else(PoisonError::into_inner);
+        }
+        parked.waiting -= 1;
+        if parked.ended {
+            return false;
+        }
+        parked.tokens -= 1;
+        true
+    }
+
+    fn end(&self) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.wake.notify_all();
+    }
+}
+
+/// Starts receiving; the watch sees to it that a thread which blocks is replaced. Ends by itself when the tree has ended.
+pub fn serve(boundary: &Arc<Boundary>) {
+    start(boundary);
+    let watched = boundary.clone();
+    let watch = std::thread::Builder::new().name("watch".into()).stack_size(128 * 1024).spawn(move || {
+        let mut seen = 0;
+        loop {
+            let pool = &watched.pool;
+            let calls = pool.calls.load(Ordering::Relaxed);
+            let busy = pool.receiving.load(Ordering::Acquire) == 0;
+            if busy && calls == seen {
+                pool.hand_over(&watched);
+            }
+            if pool.parked.lock().unwrap_or_else(PoisonError::into_inner).ended {
+                break;
+            }
+            std::thread::sleep(if busy || calls != seen { PATIENCE } else { IDLE });
+            seen = calls;
+        }
+    });
+    if let Err(error) = watch {
+        tracing::error!(%error, "the watch could not be started: a call that blocks holds the others");
+    }
+}
+
+fn start(boundary: &Arc<Boundary>) {
+    let shared = boundary.clone();
+    shared.pool.threads.fetch_add(1, Ordering::Relaxed);
+    let started = std::thread::Builder::new().name("receiver".into()).stack_size(512 * 1024).spawn(move || {
+        receive(&shared);
+        shared.pool.threads.fetch_sub(1, Ordering::Relaxed);
+    });
+    if let Err(error) = started {
+        boundary.pool.threads.fetch_sub(1, Ordering::Relaxed);
+        tracing::error!(%error, "no thread to receive with");
+    }
+}
+
+fn receive(boundary: &Arc<Boundary>) {
+    // Files are created under the caller's umask, which is then this thread's alone.
+    if let Err(errno) = crate::sys::process::own_fs() {
+        tracing::error!(%errno, "a receiver could not get a file system context of its own");
+        return;
+    }
+    let pool = &boundary.pool;
+    loop {
+        pool.receiving.fetch_add(1, Ordering::AcqRel);
+        let received = boundary.listener.receive();
+        pool.receiving.fetch_sub(1, Ordering::AcqRel);
+        match received {
+            Ok(notification) => {
+                pool.calls.fetch_add(1, Ordering::Relaxed);
+                BLOCKS.with(|slot| *slot.borrow_mut() = Some(boundary.clone()));
+                handle(boundary, notification);
+            }
+            // A caller that died before it was received; or the end of the tree, which the poll below tells.
+            Err(Errno::ENOENT | Errno::EINTR) => {
+                if boundary.listener.ended() {
+                    pool.end();
+                    return;
+                }
+            }
+            Err(errno) => {
+                tracing::error!(%errno, "receiving failed");
+                pool.end();
+                return;
+            }
+        }
+        if pool.receiving.load(Ordering::Acquire) > 0 && !pool.park() {
+            return;
+        }
+    }
+}
+
+thread_local! {
+    static BLOCKS: std::cell::RefCell<Option<Arc<Boundary>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Before a wait of unknown length: another thread receives meanwhile.
+pub(super) fn about_to_block() {
+    BLOCKS.with(|slot| {
+        if let Some(boundary) = slot.borrow().as_ref() {
+            boundary.pool.hand_over(boundary);
+        }
+    });
+}

@@ -1,0 +1,102 @@
+//! Strings and structures in a caller's memory, each copied once.
+
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+
+use crate::sys::memory::{RemotePtr, read_exact, read_prefix};
+use crate::sys::notify::Tid;
+
+/// `PATH_MAX`, the NUL included; include/uapi/linux/limits.h.
+const PATH_MAX: usize = 4096;
+/// Bytes of one argument, the NUL included; MAX_ARG_STRLEN, include/uapi/linux/binfmts.h.
+const ARG_MAX_STRLEN: usize = 131_072;
+/// Bytes of all arguments and environment; three quarters of the default stack limit, fs/exec.c.
+const ARGS_TOTAL: usize = 6 * 1024 * 1024;
+
+/// A path as the caller wrote it, copied once. Not a path of ours until it is resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerPath(CString);
+
+impl CallerPath {
+    /// Copies a path: EFAULT, ENAMETOOLONG as natively. It may be empty.
+    pub fn read(tid: Tid, at: RemotePtr) -> Result<Self, Errno> {
+        string(tid, at, PATH_MAX, Errno::ENAMETOOLONG).map(Self)
+    }
+
+    /// For paths that the supervisor composes (an interpreter's).
+    #[must_use]
+    pub fn of(path: CString) -> Self {
+        Self(path)
+    }
+
+    /// The bytes without the NUL.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+
+    /// With the NUL.
+    #[must_use]
+    pub fn as_c_str(&self) -> &CStr {
+        &self.0
+    }
+}
+
+/// A string of at most `limit` bytes with its NUL; `too_long` beyond.
+pub fn string(tid: Tid, at: RemotePtr, limit: usize, too_long: Errno) -> Result<CString, Errno> {
+    let mut buf = [0u8; PATH_MAX];
+    let mut text = Vec::new();
+    while text.len() < limit {
+        let room = buf.get_mut(..PATH_MAX.min(limit - text.len())).ok_or(Errno::EFAULT)?;
+        let wanted = room.len();
+        let got = read_prefix(tid, at.offset(text.len() as u64)?, room)?;
+        let part = buf.get(..got).ok_or(Errno::EFAULT)?;
+        if let Some(end) = memchr::memchr(0, part) {
+            text.extend_from_slice(part.get(..end).unwrap_or_default());
+            return CString::new(text).map_err(|_| Errno::EFAULT);
+        }
+        if got < wanted {
+            return Err(Errno::EFAULT);
+        }
+        text.extend_from_slice(part);
+    }
+    Err(too_long)
+}
+
+/// A NULL-terminated array of strings, as execve takes: EFAULT, E2BIG as natively. A null pointer is an empty array.
+pub fn strings(tid: Tid, at: RemotePtr, total: &mut usize) -> Result<Vec<CString>, Errno> {
+    let mut list = Vec::new();
+    if at.0 == 0 {
+        return Ok(list);
+    }
+    let mut pointers = [0u8; 2048];
+    let mut offset = 0;
+    loop {
+        let got = read_prefix(tid, at.offset(offset)?, &mut pointers)?;
+        let usable = got - got % 8;
+        if usable == 0 {
+            return Err(Errno::EFAULT);
+        }
+        for pointer in pointers.get(..usable).unwrap_or_default().as_chunks::<8>().0 {
+            let pointer = u64::from_ne_bytes(*pointer);
+            if pointer == 0 {
+                return Ok(list);
+            }
+            let text = string(tid, RemotePtr(pointer), ARG_MAX_STRLEN, Errno::E2BIG)?;
+            *total += text.as_bytes_with_nul().len() + 8;
+            if *total > ARGS_TOTAL {
+                return Err(Errno::E2BIG);
+            }
+            list.push(text);
+        }
+        offset += usable as u64;
+    }
+}
+
+/// `N` bytes.
+pub fn bytes<const N: usize>(tid: Tid, at: RemotePtr) -> Result<[u8; N], Errno> {
+    let mut buf = [0; N];
+    read_exact(tid, at, &mut buf)?;
+    Ok(buf)
+}

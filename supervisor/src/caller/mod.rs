@@ -1,0 +1,259 @@
+//! What is known of a caller: its thread group, program, memory, working folder and descriptors.
+
+pub mod memory;
+pub mod resolve;
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+
+use crate::policy::Subject;
+use crate::sys::fs::{self, At, ObjectId, resolve as flags};
+use crate::sys::notify::{Listener, NotifId, Tgid, Tid};
+
+/// How long a task's number is believed to mean the same task; the kernel can not go through all numbers in this time.
+const BELIEF_MS: u64 = 100;
+/// Tasks that are kept, each with one descriptor (I8).
+const TASKS_MAX: usize = 4096;
+
+/// The program that a thread group runs, as it was verified at its exec.
+#[derive(Debug)]
+pub struct Program {
+    /// Which file.
+    pub id: ObjectId,
+    /// Its canonical path at exec.
+    pub path: Vec<u8>,
+    /// Nothing in the environment it was started with loads or runs other code, and the tree can not write the file.
+    pub trusted: bool,
+    /// Who started it.
+    pub parent: Option<Arc<Program>>,
+}
+
+impl Subject for Program {
+    fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
+        let here = self.trusted && digest.is_none_or(|want| self.digest().as_deref() == Some(want)) && self.is_file(program);
+        here || (tree && self.parent.as_ref().is_some_and(|parent| parent.is_program(program, digest, tree)))
+    }
+}
+
+impl Program {
+    fn is_file(&self, program: &str) -> bool {
+        let candidates: Vec<String> = if program.contains('/') {
+            vec![program.to_owned()]
+        } else {
+            // The trusted folders of any PATH; a program elsewhere is named by its path.
+            ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(|d| format!("{d}/{program}")).collect()
+        };
+        candidates.iter().any(|path| {
+            CString::new(path.as_str()).is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == self.id))
+        })
+    }
+
+    fn digest(&self) -> Option<String> {
+        let path = CString::new(self.path.clone()).ok()?;
+        let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
+        (fs::fstat(fd.as_fd()).ok()?.id == self.id).then(|| crate::boundary::digest(fd.as_fd()).ok()).flatten()
+    }
+}
+
+/// One thread that calls.
+#[derive(Debug)]
+pub struct Task {
+    /// Its thread id.
+    pub tid: Tid,
+    /// Its process.
+    pub tgid: Tgid,
+    /// Its program.
+    pub program: Arc<Program>,
+    /// `/proc/TID`, O_PATH: what is opened below it fails with ESRCH once that very task is gone, whoever has its number then.
+    dir: OwnedFd,
+    seen_ms: AtomicU64,
+}
+
+impl Task {
+    /// Opens `/proc/TID/NAME`.
+    pub fn open(&self, name: &std::ffi::CStr, open_flags: i32) -> Result<OwnedFd, Errno> {
+        fs::open(At::Dir(self.dir.as_fd()), name, open_flags, 0, 0)
+    }
+
+    /// The working folder, as a held object.
+    pub fn cwd(&self) -> Result<OwnedFd, Errno> {
+        self.open(c"cwd", libc::O_PATH | libc::O_DIRECTORY)
+    }
+
+    /// The object behind one of its descriptors. EBADF when there is none.
+    pub fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
+        if number < 0 {
+            return Err(Errno::EBADF);
+        }
+        let name = CString::new(format!("fd/{number}")).map_err(|_| Errno::EBADF)?;
+        self.open(&name, libc::O_PATH).map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
+    }
+
+    /// A line `NAME:\tvalue` of `/proc/TID/status`. proc_pid_status(5).
+    pub fn status(&self) -> Result<Status, Errno> {
+        let file = self.open(c"status", libc::O_RDONLY)?;
+        Ok(Status(fs::read_all(file.as_fd(), 16384)?))
+    }
+
+    /// A duplicate of one of its descriptors.
+    pub fn duplicate(&self, number: i32) -> Result<OwnedFd, Errno> {
+        use crate::sys::process::{pidfd_getfd, pidfd_open, pidfd_open_thread};
+        let pidfd = match pidfd_open_thread(self.tid) {
+            // Before Linux 6.9 only the group's leader can be asked; a thread with a table of its own is refused below.
+            Err(Errno::EINVAL) => pidfd_open(self.tgid)?,
+            other => other?,
+        };
+        let duplicate = pidfd_getfd(pidfd.as_fd(), number)?;
+        let meant = fs::fstat(self.descriptor(number)?.as_fd())?;
+        if fs::fstat(duplicate.as_fd())?.id == meant.id { Ok(duplicate) } else { Err(Errno::EBADF) }
+    }
+}
+
+/// The text of `/proc/TID/status`.
+pub struct Status(Vec<u8>);
+
+impl Status {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.split(|byte| *byte == b'\n').find_map(|line| {
+            let rest = line.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+            std::str::from_utf8(rest).ok().map(str::trim)
+        })
+    }
+
+    /// `Tgid`.
+    #[must_use]
+    pub fn tgid(&self) -> Option<Tgid> {
+        self.field("Tgid")?.parse().ok().map(Tgid)
+    }
+
+    /// `PPid`.
+    #[must_use]
+    pub fn parent(&self) -> Option<Tgid> {
+        self.field("PPid")?.parse().ok().map(Tgid)
+    }
+
+    /// `Umask`.
+    #[must_use]
+    pub fn umask(&self) -> Option<u32> {
+        u32::from_str_radix(self.field("Umask")?, 8).ok()
+    }
+
+    /// Whether a signal waits that a handler of the caller takes (K22): pending, not blocked, caught.
+    #[must_use]
+    pub fn signal_waits(&self) -> bool {
+        let mask = |name| self.field(name).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & mask("SigCgt") != 0
+    }
+}
+
+/// The tasks that have called, and the programs of their thread groups.
+#[derive(Debug)]
+pub struct Tasks {
+    known: Mutex<Known>,
+    reaper: i32,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    tasks: HashMap<Tid, Arc<Task>>,
+    programs: HashMap<Tgid, Arc<Program>>,
+}
+
+fn now_ms() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)
+        .map_or(0, |t| t.tv_sec().cast_unsigned() * 1000 + t.tv_nsec().cast_unsigned() / 1_000_000)
+}
+
+impl Tasks {
+    /// An empty table; `reaper` is the parent of the tree.
+    #[must_use]
+    pub fn new(reaper: i32) -> Self {
+        Self { known: Mutex::default(), reaper }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parent of the tree.
+    #[must_use]
+    pub fn reaper(&self) -> i32 {
+        self.reaper
+    }
+
+    /// The task that waits with `id`.
+    pub fn get(&self, listener: &Listener, id: NotifId, tid: Tid) -> Result<Arc<Task>, Errno> {
+        let now = now_ms();
+        let old = self.lock().tasks.get(&tid).cloned();
+        if let Some(task) = old {
+            if now.saturating_sub(task.seen_ms.load(Ordering::Relaxed)) < BELIEF_MS {
+                return Ok(task);
+            }
+            if fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok() {
+                task.seen_ms.store(now, Ordering::Relaxed);
+                return Ok(task);
+            }
+        }
+        let name = CString::new(format!("/proc/{}", tid.0)).map_err(|_| Errno::ESRCH)?;
+        let dir = fs::open(At::Root, &name, libc::O_PATH | libc::O_DIRECTORY, 0, 0)?;
+        let status = fs::open(At::Dir(dir.as_fd()), c"status", libc::O_RDONLY, 0, 0)?;
+        let status = Status(fs::read_all(status.as_fd(), 16384)?);
+        let tgid = status.tgid().ok_or(Errno::ESRCH)?;
+        let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0).map_err(|_| Errno::EACCES)?.id;
+        let path = fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?;
+        // The number was looked up by hand: only now is it certain that it is still the caller's.
+        if !listener.waits(id) {
+            return Err(Errno::ESRCH);
+        }
+        let mut known = self.lock();
+        if known.tasks.len() >= TASKS_MAX {
+            known.tasks.retain(|_, task| fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok());
+            if known.tasks.len() >= TASKS_MAX {
+                known.tasks.clear();
+            }
+            let alive: std::collections::HashSet<Tgid> = known.tasks.values().map(|task| task.tgid).collect();
+            known.programs.retain(|tgid, _| alive.contains(tgid));
+        }
+        let inherited = [Some(tgid), status.parent()]
+            .into_iter()
+            .flatten()
+            .find_map(|tgid| known.programs.get(&tgid).filter(|program| program.id == exe).cloned());
+        let program = inherited.unwrap_or_else(|| Arc::new(Program { id: exe, path, trusted: false, parent: None }));
+        known.programs.insert(tgid, program.clone());
+        let task = Arc::new(Task { tid, tgid, program, dir, seen_ms: AtomicU64::new(now) });
+        known.tasks.insert(tid, task.clone());
+        Ok(task)
+    }
+
+    /// A thread group runs a new program from now on.
+    pub fn executed(&self, tgid: Tgid, program: Program) {
+        let mut known = self.lock();
+        known.tasks.retain(|_, task| task.tgid != tgid);
+        known.programs.insert(tgid, Arc::new(program));
+    }
+
+    /// Whether a process or thread belongs to the tree: the reaper is among its ancestors.
+    #[must_use]
+    pub fn in_tree(&self, pid: i32) -> bool {
+        let mut pid = pid;
+        for _ in 0..4096 {
+            if pid == self.reaper {
+                return false;
+            }
+            let Some(parent) = std::fs::read(format!("/proc/{pid}/status")).ok().and_then(|text| Status(text).parent()) else { return false };
+            if parent.0 == self.reaper {
+                return true;
+            }
+            if parent.0 <= 1 {
+                return false;
+            }
+            pid = parent.0;
+        }
+        false
+    }
+}

@@ -1,0 +1,45 @@
+//! Launch, terminal, signals, exit, summary.
+
+mod confine;
+mod launch;
+mod run;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use launch::{LaunchError, prepare};
+pub use run::run;
+
+use crate::boundary::Approvals;
+use crate::policy::Mode;
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The agent's folder; the current one by default.
+    pub workspace: Option<PathBuf>,
+    /// Profile by name.
+    pub profile: Option<String>,
+    /// Packs by id or file.
+    pub policy: Vec<String>,
+    /// Enforce or audit; the packs' own by default.
+    pub mode: Option<Mode>,
+    /// Whether anybody is asked.
+    pub approvals: Approvals,
+    /// How long a request is held.
+    pub approval_timeout: Duration,
+    /// Evidence folder.
+    pub evidence: Option<PathBuf>,
+    /// The agent, for records.
+    pub agent_id: Option<String>,
+    /// For whom, for records.
+    pub actor: Option<String>,
+    /// Variables that pass although they look like secrets.
+    pub env: Vec<String>,
+    /// No summary.
+    pub quiet: bool,
+    /// What happens to processes that the command leaves behind.
+    pub leftovers: cavra_shim::Leftovers,
+    /// Program and arguments.
+    pub command: Vec<std::ffi::OsString>,
+}

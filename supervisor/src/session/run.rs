@@ -1,0 +1,202 @@
+//! One session from start to end.
+
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use cavra_shim::{Event, Step};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+
+use super::launch::{LaunchError, Prepared};
+use super::confine;
+use crate::approvals::Desk;
+use crate::boundary::{self, Boundary};
+use crate::evidence::Totals;
+use crate::sys::notify::Listener;
+use crate::sys::process::{kill, prctl};
+
+/// Signals that somebody sends to cavra-run and means for the command.
+const FORWARDED: &[Signal] =
+    &[Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+/// Signals of job control: the command stops, and cavra-run follows it.
+const HELD: &[Signal] = &[Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
+
+/// Starts the session and stays until nothing of it is left; the exit status is the command's.
+pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
+    let Prepared { plan, policy, journal, control, mode, options } = prepared;
+    let step = LaunchError::step;
+    let terminal = Terminal::save();
+    let mut signals = SigSet::empty();
+    FORWARDED.iter().chain(HELD).for_each(|signal| signals.add(*signal));
+    let mut before = SigSet::empty();
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).map_err(|e| step("signals")(&e))?;
+    let forwarded: SigSet = FORWARDED.iter().copied().collect();
+    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|e| step("signals")(&e))?;
+
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|e| step("no new privileges")(&e))?;
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| step("subreaper")(&e))?;
+    confine::drop_capabilities().map_err(|e| step("capabilities")(&e))?;
+    confine::enter_envelope().map_err(|e| LaunchError::Landlock(e.to_string()))?;
+    let spawned = cavra_shim::spawn(&plan, before.as_ref()).map_err(|e| step("fork")(&e))?;
+    prctl(libc::PR_SET_DUMPABLE, 0).map_err(|e| step("dumpable")(&e))?;
+
+    let mut events = std::fs::File::from(spawned.events);
+    let child = match next(&mut events) {
+        Some(Event::Started(child)) => child,
+        other => return Err(step("start")(&format!("{other:?}"))),
+    };
+    let listener = match receive_listener(&spawned.handover) {
+        Some(listener) => listener,
+        None => {
+            return Err(match next(&mut events) {
+                Some(Event::Failed(Step::Listener, libc::EBUSY)) => LaunchError::Nested,
+                Some(Event::Failed(step, errno)) => failed(step, errno, &options),
+                other => step("listener")(&format!("{other:?}")),
+            });
+        }
+    };
+    let listener = Listener::new(listener);
+    listener.set_sync_wake_up();
+    let desk = Desk::new(options.approval_timeout);
+    let warn = !std::io::stderr().is_terminal();
+    let boundary = Arc::new(Boundary::new(listener, policy, journal, desk.clone(), spawned.reaper, mode, options.approvals, warn));
+    let socket = control.path().to_path_buf();
+    let shared = boundary.clone();
+    control.start(desk, move |pid| shared.tasks.in_tree(pid)).map_err(|e| step("control socket")(&e))?;
+    boundary::serve(&boundary);
+    let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
+    handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
+
+    let outcome = follow(&mut events, &signals, child);
+    drop(spawned.alive);
+    terminal.restore();
+    drop(std::fs::remove_file(socket));
+    let (code, error) = match outcome {
+        Outcome::Ended(status) if libc::WIFEXITED(status) => (libc::WEXITSTATUS(status), None),
+        Outcome::Ended(status) => (128 + libc::WTERMSIG(status), None),
+        Outcome::Failed(at, errno) => {
+            let error = failed(at, errno, &options);
+            (error.exit_code().into(), Some(error))
+        }
+        Outcome::Lost => (125, Some(step("session")(&"the reaper is gone"))),
+    };
+    match boundary.journal.close(&code.to_string()) {
+        Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => summary(&totals, boundary.journal.dir()),
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "the closing record is missing"),
+    }
+    match error {
+        Some(error) => Err(error),
+        None => Ok(u8::try_from(code).unwrap_or(125)),
+    }
+}
+
+fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
+    let error = std::io::Error::from_raw_os_error(errno).to_string();
+    let name = options.command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    match step {
+        Step::Exec if errno == libc::ENOENT => LaunchError::NotFound(name),
+        Step::Exec => LaunchError::NotExecutable(name, error),
+        Step::Chdir => LaunchError::Step { step: "working folder", error },
+        Step::Floor => LaunchError::Landlock(error),
+        Step::Listener | Step::Send => LaunchError::Step { step: "seccomp listener", error },
+        Step::Filter => LaunchError::Step { step: "seccomp filter", error },
+        Step::Fork => LaunchError::Step { step: "fork", error },
+    }
+}
+
+enum Outcome {
+    Ended(i32),
+    Failed(Step, i32),
+    Lost,
+}
+
+/// Until nothing is left: hands signals on, and stops when the command is stopped.
+fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome {
+    let mut ended = None;
+    loop {
+        let mut polled = [
+            nix::poll::PollFd::new(events.as_fd(), nix::poll::PollFlags::POLLIN),
+            nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN),
+        ];
+        if nix::poll::poll(&mut polled, nix::poll::PollTimeout::NONE).is_err() {
+            continue;
+        }
+        let readable = |fd: &nix::poll::PollFd<'_>| fd.any().unwrap_or(false);
+        let (has_event, has_signal) = (polled.first().is_some_and(readable), polled.get(1).is_some_and(readable));
+        if has_signal {
+            while let Ok(Some(info)) = signals.read_signal() {
+                // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on.
+                if info.ssi_code != libc::SI_KERNEL && ended.is_none() {
+                    drop(kill(child, info.ssi_signo.cast_signed()));
+                }
+            }
+        }
+        if !has_event {
+            continue;
+        }
+        match next(events) {
+            // A child that failed before its command has told so already.
+            Some(Event::Ended(status)) => ended = ended.or(Some(Outcome::Ended(status))),
+            Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
+            Some(Event::Stopped(_)) => {
+                drop(kill(std::process::id().cast_signed(), libc::SIGSTOP));
+                drop(kill(child, libc::SIGCONT));
+            }
+            Some(Event::Started(_)) => {}
+            Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
+            None => return ended.unwrap_or(Outcome::Lost),
+        }
+    }
+}
+
+fn next(events: &mut std::fs::File) -> Option<Event> {
+    let mut message = [0; 8];
+    events.read_exact(&mut message).ok()?;
+    Event::decode(message)
+}
+
+fn receive_listener(socket: &OwnedFd) -> Option<OwnedFd> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut byte = [0u8; 1];
+    let mut iov = [std::io::IoSliceMut::new(&mut byte)];
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
+    message.cmsgs().ok()?.find_map(|part| match part {
+        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+        _ => None,
+    })
+    .map(crate::sys::adopt)
+}
+
+/// The terminal's settings at the start, put back at the end whatever the command did to them.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn save() -> Self {
+        Self(tcgetattr(std::io::stdin()).ok())
+    }
+
+    fn restore(&self) {
+        if let Some(settings) = &self.0 {
+            // SIGTTOU is blocked: this works even while another group is in the foreground.
+            drop(nix::unistd::tcsetpgrp(std::io::stdin(), nix::unistd::getpgrp()));
+            drop(tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, settings));
+        }
+    }
+}
+
+fn summary(totals: &Totals, dir: &std::path::Path) {
+    let mut text = String::from("cavra:");
+    for (decision, count) in &totals.by_decision {
+        text.push_str(&format!(" {count} {decision},"));
+    }
+    text.push_str(&format!(" {} reads\n", totals.reads));
+    for (target, rule, times) in &totals.refusals {
+        text.push_str(&format!("  refused {times}x {target}  ({rule})\n"));
+    }
+    text.push_str(&format!("  evidence: {}\n", dir.display()));
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
