@@ -4,6 +4,7 @@
 
 pub mod approvals;
 pub mod decision;
+pub mod doctor;
 pub mod evidence;
 pub mod filter;
 pub mod policy;

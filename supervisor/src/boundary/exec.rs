@@ -169,7 +169,19 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
             call.settle(&Matter { action: "read_file", operation: "execute", target: path, object: None, argv: Some(argv) }, &verdict)?;
         }
     }
-    let verdict = call.boundary.policy.command(&command, &*call.task.program);
+    let mut verdict = call.boundary.policy.command(&command, &*call.task.program);
+    if plan.chain.len() > 1 {
+        // What the script's first line makes of it is a command too.
+        let interpreted = Command {
+            file: plan.chain.last().map(Vec::as_slice).unwrap_or_default(),
+            argv: plan.argv.iter().map(|arg| arg.as_bytes()).collect(),
+            ..command
+        };
+        let other = call.boundary.policy.command(&interpreted, &*call.task.program);
+        if other.decision > verdict.decision {
+            verdict = other;
+        }
+    }
     let matter =
         Matter { action: "execute_command", operation: "execute", target: file, object: Some(plan.file.fd.as_fd()), argv: Some(argv) };
     call.settle(&matter, &verdict)

@@ -58,9 +58,7 @@ pub fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
     };
     let mut forms: Vec<Vec<&[u8]>> = vec![command.argv.clone()];
     let rest = command.argv.get(1..).unwrap_or_default();
-    for file in command.chain.iter().copied().chain([command.file]) {
-        forms.push([&[base(file)], rest].concat());
-    }
+    forms.push([&[base(command.file)], rest].concat());
     for copy in &command.copies_of {
         forms.push([&[copy.as_bytes()], rest].concat());
     }

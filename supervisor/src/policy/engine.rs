@@ -111,7 +111,7 @@ impl Maker<'_> {
         let reason = if pattern.is_empty() {
             format!("the default of pack {} for {area} is {decision}", self.loaded.pack.metadata.id)
         } else {
-            format!("{area} {what} matches `{pattern}`: {decision}")
+            format!("{} matches `{pattern}`: {decision}", format!("{area} {what}").trim())
         };
         Rule {
             id: if what.is_empty() { format!("{area}.{decision}") } else { format!("{area}.{what}.{decision}") },

@@ -12,7 +12,7 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::evidence::{EvidenceError, Journal, Opening, new_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
-use crate::sys::process::{landlock_abi, prctl};
+use crate::sys::process::{landlock_abi, prctl, second_listener_refused};
 use crate::text::printable;
 
 /// Packs of the machine, root's.
@@ -72,6 +72,9 @@ pub struct Prepared {
 
 /// Reads and checks everything. Nothing has started when this fails.
 pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
+    if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
+        return Err(LaunchError::Nested);
+    }
     let abi = landlock_abi().map_err(|errno| LaunchError::Landlock(errno.to_string()))?;
     if abi < 2 {
         return Err(LaunchError::Landlock(format!("ABI {abi}")));
@@ -100,9 +103,6 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         env: &|name| std::env::var(name).ok(),
     })?;
     let program = find_program(&name, &cwd)?;
-    if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && listener_taken() {
-        return Err(LaunchError::Nested);
-    }
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = new_id("ses_", 6).map_err(|error| LaunchError::step("session id")(&error))?;
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
@@ -177,9 +177,4 @@ fn plan(options: &Options, profile: &Profile, program: &Path, cwd: &Path) -> Res
         plain: programs.plain.iter().map(convert).collect(),
         leftovers: options.leftovers,
     })
-}
-
-/// Whether a further listener would be refused: the row of `seccomp` in an outer cavra-run answers EPERM, another sandbox's listener EBUSY.
-fn listener_taken() -> bool {
-    crate::sys::process::second_listener_refused()
 }
