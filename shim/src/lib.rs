@@ -152,7 +152,12 @@ pub fn spawn(plan: &Plan, mask: &libc::sigset_t) -> io::Result<Spawned> {
             drop((events, alive, handover));
             reaper::run(plan, mask, &events_end, &alive_end, &handover_end)
         }
-        reaper => Ok(Spawned { reaper, events, handover, alive }),
+        reaper => Ok(Spawned {
+            reaper,
+            events,
+            handover,
+            alive,
+        }),
     }
 }
 

@@ -12,7 +12,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Runs as the reaper until nothing of the tree is left or the supervisor is gone; does not return.
 pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, alive: &OwnedFd, handover: &OwnedFd) -> ! {
     sys::become_subreaper();
-    let scoped = plan.signal_scope.as_ref().is_some_and(|ruleset| sys::restrict_self(ruleset.as_raw_fd()).is_ok());
+    let scoped = plan
+        .signal_scope
+        .as_ref()
+        .is_some_and(|ruleset| sys::restrict_self(ruleset.as_raw_fd()).is_ok());
     let child = match sys::fork() {
         Ok(0) => child(plan, mask, events, handover),
         Ok(child) => child,
@@ -24,7 +27,9 @@ pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, alive: &
     sys::close(handover.as_raw_fd());
     sys::ignore_terminal_signals();
     // Signals stay in the tree only where the scope really holds: seen by asking about the supervisor.
-    let tree = Tree { scoped: scoped && sys::signal_is_refused(sys::parent()) };
+    let tree = Tree {
+        scoped: scoped && sys::signal_is_refused(sys::parent()),
+    };
     report(events, Event::Started(child));
     let children = sys::child_signals();
     let mut ended: Option<Instant> = None;
@@ -54,7 +59,13 @@ pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, alive: &
             killed = true;
             tree.signal(libc::SIGKILL);
         }
-        let timeout = if killed { 20 } else if ended.is_some() { 100 } else { -1 };
+        let timeout = if killed {
+            20
+        } else if ended.is_some() {
+            100
+        } else {
+            -1
+        };
         if sys::wait_readable(children.as_raw_fd(), alive.as_raw_fd(), timeout) {
             // The supervisor is gone: no call of the tree may go on without it.
             tree.signal(libc::SIGKILL);
@@ -85,11 +96,20 @@ impl Tree {
 fn descendants(root: i32) -> Vec<i32> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
-        let Some(close) = stat.iter().rposition(|byte| *byte == b')') else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read(entry.path().join("stat")) else {
+            continue;
+        };
+        let Some(close) = stat.iter().rposition(|byte| *byte == b')') else {
+            continue;
+        };
         let parent = stat.get(close + 1..).and_then(|rest| {
-            rest.split(|byte| *byte == b' ').filter(|part| !part.is_empty()).nth(1).and_then(|part| std::str::from_utf8(part).ok()?.parse::<i32>().ok())
+            rest.split(|byte| *byte == b' ')
+                .filter(|part| !part.is_empty())
+                .nth(1)
+                .and_then(|part| std::str::from_utf8(part).ok()?.parse::<i32>().ok())
         });
         if let Some(parent) = parent {
             parents.push((pid, parent));

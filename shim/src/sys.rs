@@ -8,7 +8,11 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use crate::Instruction;
 
 fn check(rc: libc::c_long) -> io::Result<i32> {
-    if rc == -1 { Err(io::Error::last_os_error()) } else { i32::try_from(rc).map_err(io::Error::other) }
+    if rc == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        i32::try_from(rc).map_err(io::Error::other)
+    }
 }
 
 fn pair(fds: [RawFd; 2]) -> (OwnedFd, OwnedFd) {
@@ -28,7 +32,17 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the kernel writes two ints into `fds`.
-    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) }.into())?;
+    check(
+        unsafe {
+            libc::socketpair(
+                libc::AF_UNIX,
+                libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
+                0,
+                fds.as_mut_ptr(),
+            )
+        }
+        .into(),
+    )?;
     Ok(pair(fds))
 }
 
@@ -99,8 +113,17 @@ pub(crate) fn restrict_self(ruleset: RawFd) -> io::Result<()> {
 /// The signals that a terminal or shell sends to a whole job reach the reaper too and must not end it.
 pub(crate) fn ignore_terminal_signals() {
     for signal in [
-        libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGPIPE, libc::SIGUSR1,
-        libc::SIGUSR2, libc::SIGALRM,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGPIPE,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
     ] {
         // SAFETY: SIG_IGN is no function of ours.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -188,8 +211,18 @@ pub(crate) fn child_signals() -> OwnedFd {
 
 /// Waits for a child's signal (drained) or the supervisor's end (true).
 pub(crate) fn wait_readable(children: RawFd, alive: RawFd, timeout_ms: i32) -> bool {
-    let mut polled =
-        [libc::pollfd { fd: children, events: libc::POLLIN, revents: 0 }, libc::pollfd { fd: alive, events: libc::POLLIN, revents: 0 }];
+    let mut polled = [
+        libc::pollfd {
+            fd: children,
+            events: libc::POLLIN,
+            revents: 0,
+        },
+        libc::pollfd {
+            fd: alive,
+            events: libc::POLLIN,
+            revents: 0,
+        },
+    ];
     // SAFETY: the kernel reads and writes two struct pollfd.
     unsafe { libc::poll(polled.as_mut_ptr(), 2, timeout_ms) };
     let mut info = [0u8; 128];
@@ -216,13 +249,23 @@ pub(crate) fn load_filter(program: &[Instruction], load: Load) -> io::Result<Raw
         filter: program.as_ptr().cast_mut().cast(),
     };
     // SAFETY: the kernel reads `len` instructions of eight bytes; `Instruction` has sock_filter's layout.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const program,
+        )
+    })
 }
 
 /// sendmsg(2) of one byte with a descriptor, SCM_RIGHTS.
 pub(crate) fn send_fd(socket: RawFd, fd: RawFd) -> io::Result<()> {
     let mut byte = 0u8;
-    let mut iov = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut iov = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
     let mut control = [0u64; 4];
     // SAFETY: all-zero bytes are a valid msghdr.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };

@@ -3,13 +3,13 @@
 //! Data flows one way: `sys` → `caller` → `boundary` → `policy` → `boundary` → reply, with a record to `evidence`.
 
 pub mod approvals;
+pub mod boundary;
+pub mod caller;
 pub mod decision;
 pub mod doctor;
 pub mod evidence;
 pub mod filter;
 pub mod policy;
-pub mod sys;
-pub mod boundary;
-pub mod caller;
-pub mod text;
 pub mod session;
+pub mod sys;
+pub mod text;

@@ -39,7 +39,11 @@ impl ControlServer {
     pub fn bind(session_id: &str) -> Result<Self, ControlError> {
         let path = folder().join(format!("{session_id}.sock"));
         let wrong = |error| ControlError(path.clone(), error);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder()).map_err(wrong)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder())
+            .map_err(wrong)?;
         let listener = UnixListener::bind(&path).map_err(wrong)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(wrong)?;
         listener.set_nonblocking(true).map_err(wrong)?;
@@ -55,16 +59,23 @@ impl ControlServer {
     /// Serves on a thread of its own. `in_tree` tells whether a process belongs to the session: those are not answered.
     pub fn start(self, desk: Arc<Desk>, in_tree: impl Fn(i32) -> bool + Send + Sync + 'static) -> io::Result<()> {
         std::thread::Builder::new().name("control".into()).spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
             let in_tree = Arc::new(in_tree);
             runtime.block_on(async move {
-                let Ok(listener) = tokio::net::UnixListener::from_std(self.listener) else { return };
+                let Ok(listener) = tokio::net::UnixListener::from_std(self.listener) else {
+                    return;
+                };
                 let slots = Arc::new(tokio::sync::Semaphore::new(PEERS_MAX));
                 while let Ok((stream, _)) = listener.accept().await {
                     let (desk, in_tree) = (desk.clone(), in_tree.clone());
-                    let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
+                    let Ok(slot) = slots.clone().try_acquire_owned() else {
+                        continue;
+                    };
                     tokio::spawn(async move {
-                        let served = tokio::time::timeout(Duration::from_secs(10), serve(stream, &desk, &*in_tree)).await;
+                        let served =
+                            tokio::time::timeout(Duration::from_secs(10), serve(stream, &desk, &*in_tree)).await;
                         if let Ok(Err(error)) = served {
                             tracing::debug!(%error, "a peer of the control socket left");
                         }
@@ -83,11 +94,16 @@ async fn serve(stream: tokio::net::UnixStream, desk: &Desk, in_tree: &(impl Fn(i
     let refused = (peer.uid() != own && peer.uid() != 0) || peer.pid().is_none_or(in_tree);
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    tokio::io::BufReader::new(read.take(REQUEST_MAX)).read_line(&mut line).await?;
+    tokio::io::BufReader::new(read.take(REQUEST_MAX))
+        .read_line(&mut line)
+        .await?;
     let answer = if refused {
         json!({"error": "only the session's user, from outside the session, is answered here"})
     } else {
-        let by = nix::unistd::User::from_uid(peer.uid().into()).ok().flatten().map_or_else(|| peer.uid().to_string(), |user| user.name);
+        let by = nix::unistd::User::from_uid(peer.uid().into())
+            .ok()
+            .flatten()
+            .map_or_else(|| peer.uid().to_string(), |user| user.name);
         answer(desk, &by, &serde_json::from_str(&line).unwrap_or(Value::Null))
     };
     write.write_all(format!("{answer}\n").as_bytes()).await
@@ -97,7 +113,9 @@ fn answer(desk: &Desk, by: &str, request: &Value) -> Value {
     let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default();
     let result = match text("call") {
         "list" => return json!({"approvals": desk.list()}),
-        call @ ("approve" | "deny") if !text("reason").is_empty() => desk.decide(text("id"), call == "approve", by, text("reason")),
+        call @ ("approve" | "deny") if !text("reason").is_empty() => {
+            desk.decide(text("id"), call == "approve", by, text("reason"))
+        }
         "approve" | "deny" => Err("a reason is needed".to_owned()),
         _ => Err("unknown request".to_owned()),
     };
@@ -110,7 +128,11 @@ fn answer(desk: &Desk, by: &str, request: &Value) -> Value {
 /// The sockets of the user's live sessions; those of dead ones are removed.
 #[must_use]
 pub fn sockets() -> Vec<PathBuf> {
-    let all = std::fs::read_dir(folder()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = std::fs::read_dir(folder())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     all.filter(|path| match UnixStream::connect(path) {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -77,7 +77,11 @@ impl Desk {
     /// A desk whose requests expire after `timeout`.
     #[must_use]
     pub fn new(timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { timeout, held: Mutex::default(), decided: Condvar::new() })
+        Arc::new(Self {
+            timeout,
+            held: Mutex::default(),
+            decided: Condvar::new(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Approval>> {
@@ -88,7 +92,9 @@ impl Desk {
     pub fn hold(self: &Arc<Self>, ask: Ask) -> Result<Ticket, Full> {
         let id = crate::evidence::new_id("apr_", 6).map_err(|_| Full)?;
         let now = jiff::Timestamp::now();
-        let expires = now.checked_add(jiff::SignedDuration::try_from(self.timeout).unwrap_or(jiff::SignedDuration::ZERO)).unwrap_or(now);
+        let expires = now
+            .checked_add(jiff::SignedDuration::try_from(self.timeout).unwrap_or(jiff::SignedDuration::ZERO))
+            .unwrap_or(now);
         let approval = Approval {
             approval_id: id.clone(),
             state: "pending".into(),
@@ -105,7 +111,11 @@ impl Desk {
             return Err(Full);
         }
         held.insert(id.clone(), approval);
-        Ok(Ticket { desk: self.clone(), id, since: Instant::now() })
+        Ok(Ticket {
+            desk: self.clone(),
+            id,
+            since: Instant::now(),
+        })
     }
 
     /// All held requests.
@@ -117,9 +127,15 @@ impl Desk {
     /// Decides one; the first answer counts. The error says why not.
     pub fn decide(&self, id: &str, yes: bool, by: &str, reason: &str) -> Result<Approval, String> {
         let mut held = self.lock();
-        let approval = held.get_mut(id).ok_or_else(|| format!("{id}: no such request is held; it was decided, expired, or its program has ended"))?;
+        let approval = held.get_mut(id).ok_or_else(|| {
+            format!("{id}: no such request is held; it was decided, expired, or its program has ended")
+        })?;
         if approval.state != "pending" {
-            return Err(format!("{id}: already {} by {}", approval.state, approval.decided_by.as_deref().unwrap_or("somebody")));
+            return Err(format!(
+                "{id}: already {} by {}",
+                approval.state,
+                approval.decided_by.as_deref().unwrap_or("somebody")
+            ));
         }
         approval.state = if yes { "approved" } else { "denied" }.into();
         approval.decided_by = Some(by.to_owned());
@@ -144,11 +160,20 @@ impl Ticket {
     pub fn wait(&self, slice: Duration) -> Option<Outcome> {
         let left = self.desk.timeout.saturating_sub(self.since.elapsed());
         let held = self.desk.lock();
-        let pending = |held: &mut BTreeMap<String, Approval>| held.get(&self.id).is_some_and(|approval| approval.state == "pending");
-        let (held, _) = self.desk.decided.wait_timeout_while(held, slice.min(left), pending).unwrap_or_else(PoisonError::into_inner);
+        let pending = |held: &mut BTreeMap<String, Approval>| {
+            held.get(&self.id).is_some_and(|approval| approval.state == "pending")
+        };
+        let (held, _) = self
+            .desk
+            .decided
+            .wait_timeout_while(held, slice.min(left), pending)
+            .unwrap_or_else(PoisonError::into_inner);
         let waited_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let approval = held.get(&self.id)?;
-        let (by, reason) = (approval.decided_by.clone().unwrap_or_default(), approval.decision_reason.clone().unwrap_or_default());
+        let (by, reason) = (
+            approval.decided_by.clone().unwrap_or_default(),
+            approval.decision_reason.clone().unwrap_or_default(),
+        );
         match approval.state.as_str() {
             "approved" => Some(Outcome::Approved { by, reason, waited_ms }),
             "denied" => Some(Outcome::Denied { by, reason, waited_ms }),
@@ -172,7 +197,18 @@ mod tests {
 
     fn ask() -> Ask {
         let s = String::new;
-        Ask { decision_id: s(), action: s(), target: s(), exe: s(), argv: vec![], cwd: s(), rule_id: s(), approver_group: s(), reason: s(), pid: 1 }
+        Ask {
+            decision_id: s(),
+            action: s(),
+            target: s(),
+            exe: s(),
+            argv: vec![],
+            cwd: s(),
+            rule_id: s(),
+            approver_group: s(),
+            reason: s(),
+            pid: 1,
+        }
     }
 
     #[test]
@@ -190,6 +226,9 @@ mod tests {
     #[test]
     fn no_answer_is_a_no() {
         let ticket = Desk::new(Duration::ZERO).hold(ask()).unwrap();
-        assert!(matches!(ticket.wait(Duration::from_secs(1)), Some(Outcome::Expired { .. })));
+        assert!(matches!(
+            ticket.wait(Duration::from_secs(1)),
+            Some(Outcome::Expired { .. })
+        ));
     }
 }

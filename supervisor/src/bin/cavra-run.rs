@@ -11,7 +11,10 @@ use clap::{Parser, ValueEnum};
 
 /// Runs a command with every open, exec and connect of it and its descendants resolved to a CAVRA policy decision.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:\n  cavra-run claude\n  cavra-run --policy team.yaml -- make test\n  cavra-run --mode audit --evidence ./evidence -- npm ci\n\nExit status: the command's own; 128+N for signal N; 125 when cavra-run itself fails; 126 and 127 as a shell's.")]
+#[command(
+    version,
+    after_help = "Examples:\n  cavra-run claude\n  cavra-run --policy team.yaml -- make test\n  cavra-run --mode audit --evidence ./evidence -- npm ci\n\nExit status: the command's own; 128+N for signal N; 125 when cavra-run itself fails; 126 and 127 as a shell's."
+)]
 struct Arguments {
     /// The agent's folder [default: the current one]
     #[arg(long, value_name = "DIR")]
@@ -80,8 +83,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err("expected a number with s, m or h, such as 30s".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "expected a number with s, m or h, such as 30s".to_owned())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a number with s, m or h, such as 30s".to_owned())?;
+    number
+        .checked_mul(factor)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
 }
 
 #[allow(clippy::print_stderr, reason = "the program's own messages")]

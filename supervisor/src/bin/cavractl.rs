@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 /// Answers held requests, reads evidence, and tells what this machine enforces.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:\n  cavractl approvals list\n  cavractl approvals approve apr_0123456789ab --reason 'reviewed the diff'\n  cavractl evidence verify DIR\n  cavractl doctor")]
+#[command(
+    version,
+    after_help = "Examples:\n  cavractl approvals list\n  cavractl approvals approve apr_0123456789ab --reason 'reviewed the diff'\n  cavractl evidence verify DIR\n  cavractl doctor"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Top,
@@ -88,7 +91,11 @@ fn held() -> Vec<(PathBuf, Value)> {
     let ask = |socket: PathBuf| {
         let answer = approvals::ask(&socket, &json!({"call": "list"})).ok()?;
         let list = answer.get("approvals")?.as_array()?.clone();
-        Some(list.into_iter().map(move |approval| (socket.clone(), approval)).collect::<Vec<_>>())
+        Some(
+            list.into_iter()
+                .map(move |approval| (socket.clone(), approval))
+                .collect::<Vec<_>>(),
+        )
     };
     approvals::sockets().into_iter().filter_map(ask).flatten().collect()
 }
@@ -98,7 +105,10 @@ fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 }
 
 fn decide(call: &str, id: &str, reason: &str) -> ExitCode {
-    let Some((socket, _)) = held().into_iter().find(|(_, approval)| text(approval, "/approval_id") == id) else {
+    let Some((socket, _)) = held()
+        .into_iter()
+        .find(|(_, approval)| text(approval, "/approval_id") == id)
+    else {
         eprintln!("cavractl: {id}: no such request is held; `cavractl approvals list` shows those that are");
         return ExitCode::FAILURE;
     };
@@ -120,15 +130,29 @@ fn decide(call: &str, id: &str, reason: &str) -> ExitCode {
 
 fn approvals_command(command: &Approvals) -> ExitCode {
     match command {
-        Approvals::List { json: true } => println!("{}", Value::Array(held().into_iter().map(|(_, approval)| approval).collect())),
+        Approvals::List { json: true } => println!(
+            "{}",
+            Value::Array(held().into_iter().map(|(_, approval)| approval).collect())
+        ),
         Approvals::List { json: false } => {
             for (_, approval) in held() {
                 let of = |path| text(&approval, path);
-                println!("{}  {}  {} {}  [{}]  {}", of("/approval_id"), of("/state"), of("/decision/action"), of("/decision/target"), of("/decision/rule_id"), of("/approver_group"));
+                println!(
+                    "{}  {}  {} {}  [{}]  {}",
+                    of("/approval_id"),
+                    of("/state"),
+                    of("/decision/action"),
+                    of("/decision/target"),
+                    of("/decision/rule_id"),
+                    of("/approver_group")
+                );
             }
         }
         Approvals::Show { id } => {
-            let Some((_, approval)) = held().into_iter().find(|(_, approval)| text(approval, "/approval_id") == id) else {
+            let Some((_, approval)) = held()
+                .into_iter()
+                .find(|(_, approval)| text(approval, "/approval_id") == id)
+            else {
                 eprintln!("cavractl: {id}: no such request is held");
                 return ExitCode::FAILURE;
             };
@@ -152,9 +176,19 @@ fn evidence_command(command: &Evidence) -> ExitCode {
                 eprintln!("cavractl: {}: no records there", dir.display());
                 return ExitCode::FAILURE;
             };
-            for record in lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            for record in lines
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            {
                 let of = |path| cavra::text::printable(text(&record, path).as_bytes());
-                println!("{}  {:<22} {:<16} {}  {}", of("/timestamp"), of("/decision"), of("/action_type"), of("/target"), of("/rule_id"));
+                println!(
+                    "{}  {:<22} {:<16} {}  {}",
+                    of("/timestamp"),
+                    of("/decision"),
+                    of("/action_type"),
+                    of("/target"),
+                    of("/rule_id")
+                );
             }
         }
         Evidence::Verify { dir } => {
@@ -176,7 +210,17 @@ fn main() -> ExitCode {
                 println!("{}", json!(checks));
             } else {
                 for check in &checks {
-                    println!("{:<8} {:<22} {}{}", check.state, check.id, check.found, check.consequence.as_deref().map(|c| format!("\n         {c}")).unwrap_or_default());
+                    println!(
+                        "{:<8} {:<22} {}{}",
+                        check.state,
+                        check.id,
+                        check.found,
+                        check
+                            .consequence
+                            .as_deref()
+                            .map(|c| format!("\n         {c}"))
+                            .unwrap_or_default()
+                    );
                 }
             }
             ExitCode::from(u8::from(checks.iter().any(|check| check.state != "full")))

@@ -53,7 +53,11 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         let stat = fs::fstat(fd.as_fd())?;
         Object { fd, stat, via: None }
     } else {
-        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Last::Keep } else { Last::Follow };
+        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+            Last::Keep
+        } else {
+            Last::Follow
+        };
         call.view().resolve(dirfd, path, last)?.existing()?
     };
     let mut total = 0;
@@ -98,9 +102,16 @@ fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> 
                 return Err(Errno::ENOEXEC.into());
             }
             let image = object.stat.id;
-            return Ok(Plan { chain, image, argv, file });
+            return Ok(Plan {
+                chain,
+                image,
+                argv,
+                file,
+            });
         }
-        let Some(line) = head.strip_prefix(b"#!") else { return Err(Errno::ENOEXEC.into()) };
+        let Some(line) = head.strip_prefix(b"#!") else {
+            return Err(Errno::ENOEXEC.into());
+        };
         let (interpreter, argument) = shebang(line, len == HEAD)?;
         let interpreter = CString::new(interpreter).map_err(|_| Errno::ENOEXEC)?;
         let mut next = vec![interpreter.clone()];
@@ -111,7 +122,11 @@ fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> 
         next.extend(argv.into_iter().skip(1));
         argv = next;
         spelled = interpreter.as_bytes().to_vec();
-        current = Some(call.view().resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?.existing()?);
+        current = Some(
+            call.view()
+                .resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?
+                .existing()?,
+        );
     }
     Err(Errno::ELOOP.into())
 }
@@ -139,7 +154,9 @@ fn shebang(line: &[u8], cut: bool) -> Result<(&[u8], Option<&[u8]>), Errno> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let end = line.iter().position(|byte| *byte == b'\n');
     let line = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
-    let line = line.get(..line.iter().position(|byte| *byte == 0).unwrap_or(line.len())).unwrap_or_default();
+    let line = line
+        .get(..line.iter().position(|byte| *byte == 0).unwrap_or(line.len()))
+        .unwrap_or_default();
     let start = line.iter().position(|byte| !blank(byte)).ok_or(Errno::ENOEXEC)?;
     let line = line.get(start..).unwrap_or_default();
     let stop = line.iter().position(blank);
@@ -166,7 +183,16 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         // A file that may not be read may not be run: a copy of it would be readable in memory.
         let verdict = call.verdict(FileOp::Read, path, None);
         if verdict.decision == crate::decision::Decision::Block {
-            call.settle(&Matter { action: "read_file", operation: "execute", target: path, object: None, argv: Some(argv) }, &verdict)?;
+            call.settle(
+                &Matter {
+                    action: "read_file",
+                    operation: "execute",
+                    target: path,
+                    object: None,
+                    argv: Some(argv),
+                },
+                &verdict,
+            )?;
         }
     }
     let mut verdict = call.boundary.policy.command(&command, &*call.task.program);
@@ -182,8 +208,13 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
             verdict = other;
         }
     }
-    let matter =
-        Matter { action: "execute_command", operation: "execute", target: file, object: Some(plan.file.fd.as_fd()), argv: Some(argv) };
+    let matter = Matter {
+        action: "execute_command",
+        operation: "execute",
+        target: file,
+        object: Some(plan.file.fd.as_fd()),
+        argv: Some(argv),
+    };
     call.settle(&matter, &verdict)
 }
 
@@ -193,7 +224,13 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
     // EPERM: already traced, which only a session with `debug` lets the tree do.
     seize(tid).map_err(|_| Errno::EACCES)?;
     // From here the tracee dies with this thread; each way out detaches or kills.
-    if interrupt(tid).is_err() || call.boundary.listener.send(call.notification.id, Answer::Continue).is_err() {
+    if interrupt(tid).is_err()
+        || call
+            .boundary
+            .listener
+            .send(call.notification.id, Answer::Continue)
+            .is_err()
+    {
         // The caller is dead or dying: reap it as its tracer, so that its thread group can end.
         while let Ok(waited) = wait_own(0) {
             match waited {
@@ -206,7 +243,11 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
     }
     loop {
         match wait_own(0) {
-            Ok(Waited::Stopped { pid, event: libc::PTRACE_EVENT_EXEC, .. }) => {
+            Ok(Waited::Stopped {
+                pid,
+                event: libc::PTRACE_EVENT_EXEC,
+                ..
+            }) => {
                 if verified(pid, plan, env) {
                     let trusted = trusted(plan, env);
                     call.boundary.tasks.executed(
@@ -221,7 +262,10 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                     drop(detach(pid, 0));
                 } else {
                     drop(kill(pid, libc::SIGKILL));
-                    tracing::warn!(pid, "a program was swapped between decision and exec: killed before it ran");
+                    tracing::warn!(
+                        pid,
+                        "a program was swapped between decision and exec: killed before it ran"
+                    );
                     let matter = Matter {
                         action: "execute_command",
                         operation: "execute",
@@ -235,7 +279,11 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                 break;
             }
             // The end of a call that failed natively, or a signal that came first.
-            Ok(Waited::Stopped { pid, event: libc::PTRACE_EVENT_STOP, .. }) => {
+            Ok(Waited::Stopped {
+                pid,
+                event: libc::PTRACE_EVENT_STOP,
+                ..
+            }) => {
                 drop(detach(pid, 0));
                 break;
             }
@@ -254,13 +302,22 @@ fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
         let path = CString::new(format!("/proc/{pid}/{what}")).ok()?;
         fs::open(At::Root, &path, libc::O_RDONLY, 0, 0).ok()
     };
-    let exe = CString::new(format!("/proc/{pid}/exe")).ok().and_then(|path| fs::stat_at(At::Root, &path, 0).ok());
+    let exe = CString::new(format!("/proc/{pid}/exe"))
+        .ok()
+        .and_then(|path| fs::stat_at(At::Root, &path, 0).ok());
     if exe.map(|stat| stat.id) != Some(plan.image) {
         return false;
     }
-    let joined = |list: &[CString]| -> Vec<u8> { list.iter().flat_map(|entry| entry.as_bytes_with_nul()).copied().collect() };
+    let joined = |list: &[CString]| -> Vec<u8> {
+        list.iter()
+            .flat_map(|entry| entry.as_bytes_with_nul())
+            .copied()
+            .collect()
+    };
     let same = |what: &str, wanted: Vec<u8>| {
-        open(what).and_then(|fd| fs::read_all(fd.as_fd(), wanted.len() + 4096).ok()).is_some_and(|found| found == wanted)
+        open(what)
+            .and_then(|fd| fs::read_all(fd.as_fd(), wanted.len() + 4096).ok())
+            .is_some_and(|found| found == wanted)
     };
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
 }
@@ -288,11 +345,19 @@ mod tests {
 
     #[test]
     fn a_script_names_its_interpreter_as_the_kernel_reads_it() {
-        type Row = (&'static [u8], bool, Result<(&'static [u8], Option<&'static [u8]>), Errno>);
+        type Row = (
+            &'static [u8],
+            bool,
+            Result<(&'static [u8], Option<&'static [u8]>), Errno>,
+        );
         let rows: [Row; 6] = [
             (b"/bin/sh\n", false, Ok((b"/bin/sh", None))),
             (b" /bin/sh -e x \necho", false, Ok((b"/bin/sh", Some(b"-e x")))),
-            (b"\t/usr/bin/env\tpython3", false, Ok((b"/usr/bin/env", Some(b"python3")))),
+            (
+                b"\t/usr/bin/env\tpython3",
+                false,
+                Ok((b"/usr/bin/env", Some(b"python3"))),
+            ),
             (b"\n", false, Err(Errno::ENOEXEC)),
             (b"/bin/longer-than-the-buffer", true, Err(Errno::ENOEXEC)),
             (b"/bin/sh", false, Ok((b"/bin/sh", None))),

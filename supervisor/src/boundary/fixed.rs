@@ -44,12 +44,35 @@ const DEVICES: &[(u64, u64)] = &[(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0),
 /// Majors of unix98 pty slaves.
 const PTYS: std::ops::RangeInclusive<u64> = 136..=143;
 /// What may be read of the supervisor itself: `ps` and `top` do.
-const SUPERVISOR_READ: &[&[u8]] = &[b"stat", b"statm", b"status", b"cmdline", b"comm", b"cgroup", b"oom_score", b"loginuid", b"wchan"];
+const SUPERVISOR_READ: &[&[u8]] = &[
+    b"stat",
+    b"statm",
+    b"status",
+    b"cmdline",
+    b"comm",
+    b"cgroup",
+    b"oom_score",
+    b"loginuid",
+    b"wchan",
+];
 /// What a process may write of itself below /proc/PID.
-const PROC_WRITE: &[&[u8]] = &[b"oom_score_adj", b"oom_adj", b"comm", b"coredump_filter", b"timerslack_ns", b"clear_refs"];
+const PROC_WRITE: &[&[u8]] = &[
+    b"oom_score_adj",
+    b"oom_adj",
+    b"comm",
+    b"coredump_filter",
+    b"timerslack_ns",
+    b"clear_refs",
+];
 
 /// The boundary's own answer to one file operation.
-pub(super) fn file(op: FileOp, path: &[u8], stat: Option<&Stat>, own: &[i32], in_tree: impl Fn(i32) -> bool) -> Option<&'static Rule> {
+pub(super) fn file(
+    op: FileOp,
+    path: &[u8],
+    stat: Option<&Stat>,
+    own: &[i32],
+    in_tree: impl Fn(i32) -> bool,
+) -> Option<&'static Rule> {
     if let Some(stat) = stat {
         let (major, minor) = (libc::major(stat.rdev).into(), libc::minor(stat.rdev).into());
         match stat.kind() {
@@ -67,7 +90,8 @@ pub(super) fn file(op: FileOp, path: &[u8], stat: Option<&Stat>, own: &[i32], in
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     match (process_of(path), op) {
         (Some(pid), FileOp::Read) if own.contains(&pid) => {
-            let folder = stat.is_some_and(|stat| stat.kind() == Kind::Dir) && path.iter().filter(|b| **b == b'/').count() == 2;
+            let folder =
+                stat.is_some_and(|stat| stat.kind() == Kind::Dir) && path.iter().filter(|b| **b == b'/').count() == 2;
             (!folder && !SUPERVISOR_READ.contains(&last)).then_some(&*SUPERVISOR)
         }
         (Some(pid), FileOp::Write) => match last {

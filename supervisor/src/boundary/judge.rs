@@ -35,7 +35,10 @@ pub(super) struct LinkGuard {
 
 impl LinkGuard {
     pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {
-        Self { paths: paths.into_iter().filter_map(|path| CString::new(path).ok()).collect(), known: Mutex::default() }
+        Self {
+            paths: paths.into_iter().filter_map(|path| CString::new(path).ok()).collect(),
+            known: Mutex::default(),
+        }
     }
 
     /// The path that a rule names for this object, if it has one.
@@ -44,7 +47,11 @@ impl LinkGuard {
         const FRESH: Duration = Duration::from_millis(100);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-            let ids = self.paths.iter().enumerate().filter_map(|(index, path)| Some((fs::stat_at(At::Root, path, 0).ok()?.id, index)));
+            let ids = self
+                .paths
+                .iter()
+                .enumerate()
+                .filter_map(|(index, path)| Some((fs::stat_at(At::Root, path, 0).ok()?.id, index)));
             *known = Some((Instant::now(), ids.collect()));
         }
         let index = known.as_ref()?.1.iter().find(|(known, _)| *known == id)?.1;
@@ -56,9 +63,18 @@ impl Call<'_> {
     /// The policy's answer to one operation on a named object.
     pub(super) fn verdict(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
         let by = &*self.task.program;
-        let own = [std::process::id().cast_signed(), nix::unistd::getppid().as_raw(), self.boundary.tasks.reaper()];
-        if let Some(rule) = fixed::file(op, path, stat, &[own[0], own[2]], |pid| self.boundary.tasks.in_tree(pid)) {
-            return Verdict { decision: rule.decision, rule };
+        let own = [
+            std::process::id().cast_signed(),
+            nix::unistd::getppid().as_raw(),
+            self.boundary.tasks.reaper(),
+        ];
+        if let Some(rule) = fixed::file(op, path, stat, &[own[0], own[2]], |pid| {
+            self.boundary.tasks.in_tree(pid)
+        }) {
+            return Verdict {
+                decision: rule.decision,
+                rule,
+            };
         }
         let mut verdict = match stat.map(Stat::kind) {
             Some(Kind::Dir) if op == FileOp::Read => self.boundary.policy.names(path, by),
@@ -78,7 +94,13 @@ impl Call<'_> {
     }
 
     /// Decides `op` on an object or on an entry that is to be made, and sees the decision through.
-    pub(super) fn permit(&self, op: FileOp, operation: &'static str, name: &Name, object: Option<&Object>) -> Result<(), Stop> {
+    pub(super) fn permit(
+        &self,
+        op: FileOp,
+        operation: &'static str,
+        name: &Name,
+        object: Option<&Object>,
+    ) -> Result<(), Stop> {
         let path = match name {
             Name::Path(path) => path,
             Name::Unnamed(_) => return self.permit_unnamed(op, operation, name, object),
@@ -88,7 +110,9 @@ impl Call<'_> {
             action: if op == FileOp::Read { "read_file" } else { "write_file" },
             operation,
             target: path,
-            object: object.filter(|object| object.stat.kind() == Kind::File).map(|object| object.fd.as_fd()),
+            object: object
+                .filter(|object| object.stat.kind() == Kind::File)
+                .map(|object| object.fd.as_fd()),
             argv: None,
         };
         if op == FileOp::Read && verdict.decision == Decision::Allow {
@@ -99,8 +123,16 @@ impl Call<'_> {
     }
 
     /// Objects without a name are the tree's own; a descriptor to one gives another only what it has itself.
-    fn permit_unnamed(&self, op: FileOp, operation: &'static str, name: &Name, object: Option<&Object>) -> Result<(), Stop> {
-        let Some(object) = object else { return Err(Errno::ENOENT.into()) };
+    fn permit_unnamed(
+        &self,
+        op: FileOp,
+        operation: &'static str,
+        name: &Name,
+        object: Option<&Object>,
+    ) -> Result<(), Stop> {
+        let Some(object) = object else {
+            return Err(Errno::ENOENT.into());
+        };
         let needed = if op == FileOp::Read { 0o400 } else { 0o200 };
         let ordinary = object.stat.kind() == Kind::File && !name.bytes().starts_with(b"/memfd:");
         if ordinary && object.via.is_some_and(|mode| mode & needed == 0) {
@@ -112,7 +144,13 @@ impl Call<'_> {
                 object: None,
                 argv: None,
             };
-            return self.settle(&matter, &Verdict { decision: rule.decision, rule });
+            return self.settle(
+                &matter,
+                &Verdict {
+                    decision: rule.decision,
+                    rule,
+                },
+            );
         }
         Ok(())
     }
@@ -120,7 +158,11 @@ impl Call<'_> {
     /// An allowed read: the first of its kind is recorded, the others are counted.
     pub(super) fn count_read(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, object: ObjectId) -> Result<(), Stop> {
         let exe = self.task.program.id;
-        if self.boundary.journal.first_read((exe.dev, exe.ino), (object.dev, object.ino), &verdict.rule.id) {
+        if self
+            .boundary
+            .journal
+            .first_read((exe.dev, exe.ino), (object.dev, object.ino), &verdict.rule.id)
+        {
             self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop)?;
         }
         Ok(())
@@ -139,11 +181,16 @@ impl Call<'_> {
             reason: rule.reason.clone(),
             approver_group: rule.approver_group.clone(),
             layer: rule.layer.name().to_owned(),
-            source: rule.source.as_ref().map(|source| format!("{}:{}", source.file, source.line)),
+            source: rule
+                .source
+                .as_ref()
+                .map(|source| format!("{}:{}", source.file, source.line)),
             pid: self.task.tgid.0,
             tid: self.task.tid.0,
             exe: printable(&self.task.program.path),
-            argv: matter.argv.map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()),
+            argv: matter
+                .argv
+                .map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()),
             syscall: self.name.strip_prefix("SYS_").unwrap_or(self.name).to_owned(),
             mode: match self.boundary.mode {
                 Mode::Enforce => "enforce".to_owned(),
@@ -153,7 +200,13 @@ impl Call<'_> {
         }
     }
 
-    fn record(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, durability: Durability, fill: impl FnOnce(&mut Draft)) -> Result<String, Stop> {
+    fn record(
+        &self,
+        matter: &Matter<'_>,
+        verdict: &Verdict<'_>,
+        durability: Durability,
+        fill: impl FnOnce(&mut Draft),
+    ) -> Result<String, Stop> {
         let mut draft = self.draft(matter, verdict.rule, verdict.decision);
         fill(&mut draft);
         // Where evidence can not be written, what owes it is refused (I6).
@@ -171,7 +224,11 @@ impl Call<'_> {
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         if self.boundary.mode == Mode::Audit {
-            let durability = if verdict.decision >= Decision::Warn { Durability::Written } else { Durability::Buffered };
+            let durability = if verdict.decision >= Decision::Warn {
+                Durability::Written
+            } else {
+                Durability::Buffered
+            };
             return self.record(matter, verdict, durability, |_| ()).map(drop);
         }
         match verdict.decision {
@@ -189,11 +246,14 @@ impl Call<'_> {
                     Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
                     None => None,
                 };
-                self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest).map(drop)
+                self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest)
+                    .map(drop)
             }
             Decision::RequireApproval => self.hold(matter, verdict, refusal),
             Decision::Block => {
-                self.record(matter, verdict, Durability::Written, |draft| draft.errno = Some(refusal.to_string()))?;
+                self.record(matter, verdict, Durability::Written, |draft| {
+                    draft.errno = Some(refusal.to_string())
+                })?;
                 Err(refusal.into())
             }
         }
@@ -211,13 +271,20 @@ impl Call<'_> {
             return refuse("approvals are off in this session");
         }
         let decision_id = self.record(matter, verdict, Durability::Synced, |_| ())?;
-        let cwd = self.task.cwd().and_then(|fd| fs::name_of(fd.as_fd())).unwrap_or_default();
+        let cwd = self
+            .task
+            .cwd()
+            .and_then(|fd| fs::name_of(fd.as_fd()))
+            .unwrap_or_default();
         let ask = Ask {
             decision_id: decision_id.clone(),
             action: matter.operation.to_owned(),
             target: printable(matter.target),
             exe: printable(&self.task.program.path),
-            argv: matter.argv.map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()).unwrap_or_default(),
+            argv: matter
+                .argv
+                .map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect())
+                .unwrap_or_default(),
             cwd: printable(&cwd),
             rule_id: verdict.rule.id.clone(),
             approver_group: verdict.rule.approver_group.clone().unwrap_or_default(),
@@ -225,7 +292,9 @@ impl Call<'_> {
             pid: self.task.tgid.0,
         };
         pool::about_to_block();
-        let Ok(ticket) = self.boundary.desk.hold(ask) else { return refuse("too many requests are held") };
+        let Ok(ticket) = self.boundary.desk.hold(ask) else {
+            return refuse("too many requests are held");
+        };
         let outcome = loop {
             if let Some(outcome) = ticket.wait(Duration::from_millis(100)) {
                 break outcome;
@@ -237,8 +306,16 @@ impl Call<'_> {
             Outcome::Denied { by, reason, waited_ms } => (by, reason, waited_ms, false),
             Outcome::Expired { waited_ms } => (String::new(), "nobody answered in time".to_owned(), waited_ms, false),
         };
-        let note = ApprovalNote { id: ticket.id().to_owned(), approver, reason, waited_ms };
-        let decided = Verdict { decision: if yes { Decision::Allow } else { Decision::Block }, rule: verdict.rule };
+        let note = ApprovalNote {
+            id: ticket.id().to_owned(),
+            approver,
+            reason,
+            waited_ms,
+        };
+        let decided = Verdict {
+            decision: if yes { Decision::Allow } else { Decision::Block },
+            rule: verdict.rule,
+        };
         self.record(matter, &decided, Durability::Synced, |draft| {
             draft.action_type = "approval";
             draft.approval = Some(note);
@@ -250,7 +327,14 @@ impl Call<'_> {
 
     /// A verdict of the boundary's own.
     pub(super) fn refuse_fixed(&self, matter: &Matter<'_>, rule: &'static Rule, refusal: Errno) -> Stop {
-        match self.settle_as(matter, &Verdict { decision: Decision::Block, rule }, refusal) {
+        match self.settle_as(
+            matter,
+            &Verdict {
+                decision: Decision::Block,
+                rule,
+            },
+            refusal,
+        ) {
             Ok(()) => Stop::Errno(refusal),
             Err(stop) => stop,
         }

@@ -136,7 +136,10 @@ impl Call<'_> {
     }
 
     fn view(&self) -> View<'_> {
-        View { task: &self.task, tasks: &self.boundary.tasks }
+        View {
+            task: &self.task,
+            tasks: &self.boundary.tasks,
+        }
     }
 
     /// To be called in loops that wait: ends the wait when the caller died or must run a handler.
@@ -144,7 +147,11 @@ impl Call<'_> {
         if !self.boundary.listener.waits(self.notification.id) {
             return Err(Stop::Errno(Errno::ESRCH));
         }
-        if self.task.status()?.signal_waits() { Err(Stop::Restart) } else { Ok(()) }
+        if self.task.status()?.signal_waits() {
+            Err(Stop::Restart)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -152,7 +159,11 @@ impl Call<'_> {
 fn handle(boundary: &Boundary, notification: Notification) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(boundary, notification)));
     let outcome = outcome.unwrap_or_else(|_| {
-        tracing::error!(nr = notification.nr, tid = notification.tid.0, "a handler panicked: refused");
+        tracing::error!(
+            nr = notification.nr,
+            tid = notification.tid.0,
+            "a handler panicked: refused"
+        );
         Err(Stop::Errno(Errno::EIO))
     });
     let id = notification.id;
@@ -160,10 +171,19 @@ fn handle(boundary: &Boundary, notification: Notification) {
     let sent = match outcome {
         Ok(Reply::Answered) => Ok(()),
         Ok(Reply::Value(value)) => boundary.listener.send(id, Answer::Value(value)),
-        Ok(Reply::Descriptor { fd, cloexec, last: false }) => {
-            boundary.listener.install_and_send(id, fd.as_fd(), cloexec).or_else(|errno| boundary.listener.send(id, Answer::Fail(errno)))
-        }
-        Ok(Reply::Descriptor { fd, cloexec, last: true }) => match boundary.listener.install(id, fd.as_fd(), cloexec) {
+        Ok(Reply::Descriptor {
+            fd,
+            cloexec,
+            last: false,
+        }) => boundary
+            .listener
+            .install_and_send(id, fd.as_fd(), cloexec)
+            .or_else(|errno| boundary.listener.send(id, Answer::Fail(errno))),
+        Ok(Reply::Descriptor {
+            fd,
+            cloexec,
+            last: true,
+        }) => match boundary.listener.install(id, fd.as_fd(), cloexec) {
             Ok(number) => {
                 drop(fd);
                 boundary.listener.send(id, Answer::Value(number))
@@ -181,9 +201,18 @@ fn handle(boundary: &Boundary, notification: Notification) {
 }
 
 fn dispatch(boundary: &Boundary, notification: Notification) -> Result<Reply, Stop> {
-    let Some((name, handler)) = handler(notification.nr) else { return Err(Errno::ENOSYS.into()) };
-    let task = boundary.tasks.get(&boundary.listener, notification.id, notification.tid)?;
-    handler(&Call { boundary, notification, task, name })
+    let Some((name, handler)) = handler(notification.nr) else {
+        return Err(Errno::ENOSYS.into());
+    };
+    let task = boundary
+        .tasks
+        .get(&boundary.listener, notification.id, notification.tid)?;
+    handler(&Call {
+        boundary,
+        notification,
+        task,
+        name,
+    })
 }
 
 type Handler = fn(&Call<'_>) -> Result<Reply, Stop>;

@@ -71,7 +71,9 @@ fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
                 Some(0) => Ok(Meaning::Abstract(path.get(1..).unwrap_or_default().to_vec())),
                 Some(_) => {
                     let end = memchr::memchr(0, path).unwrap_or(path.len());
-                    Ok(Meaning::UnixPath(CallerPath::of(c_string(path.get(..end).unwrap_or_default())?)))
+                    Ok(Meaning::UnixPath(CallerPath::of(c_string(
+                        path.get(..end).unwrap_or_default(),
+                    )?)))
                 }
             }
         }
@@ -114,7 +116,12 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
         read_exact(call.notification.tid, call.pointer(1), &mut data)?;
     }
     pool::about_to_block();
-    Ok(Reply::Value(sys::send_to(socket.as_fd(), &data, call.int(3), &target.address)?))
+    Ok(Reply::Value(sys::send_to(
+        socket.as_fd(),
+        &data,
+        call.int(3),
+        &target.address,
+    )?))
 }
 
 /// The address to use, and what keeps its object alive until then.
@@ -124,27 +131,58 @@ struct Target {
 }
 
 fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
-    let plain = || Target { address: bytes.to_vec(), _held: None };
+    let plain = || Target {
+        address: bytes.to_vec(),
+        _held: None,
+    };
     match meaning(bytes)? {
         Meaning::Harmless => Ok(plain()),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
             let target = shown(ip, port);
-            let matter = Matter { action: "network_connect", operation, target: target.as_bytes(), object: None, argv: None };
+            let matter = Matter {
+                action: "network_connect",
+                operation,
+                target: target.as_bytes(),
+                object: None,
+                argv: None,
+            };
             if ip.is_loopback() && call.listens(port) {
                 let rule = &*fixed::LOOPBACK;
-                call.settle(&matter, &Verdict { decision: Decision::Allow, rule })?;
+                call.settle(
+                    &matter,
+                    &Verdict {
+                        decision: Decision::Allow,
+                        rule,
+                    },
+                )?;
                 return Ok(plain());
             }
-            let endpoint = if sys::option(socket, libc::SO_TYPE)? == libc::SOCK_STREAM { Endpoint::Tcp(ip, port) } else { Endpoint::Udp(ip, port) };
-            let verdict = call.boundary.policy.network(NetOp::Connect, &endpoint, &*call.task.program);
+            let endpoint = if sys::option(socket, libc::SO_TYPE)? == libc::SOCK_STREAM {
+                Endpoint::Tcp(ip, port)
+            } else {
+                Endpoint::Udp(ip, port)
+            };
+            let verdict = call
+                .boundary
+                .policy
+                .network(NetOp::Connect, &endpoint, &*call.task.program);
             call.settle(&matter, &verdict)?;
             Ok(plain())
         }
         Meaning::Abstract(name) => {
             // The envelope's scope lets only the session's own listeners be reached (Linux 6.12); before, a rule must name it.
-            let matter = Matter { action: "network_connect", operation, target: &name, object: None, argv: None };
-            let verdict = call.boundary.policy.network(NetOp::Connect, &Endpoint::Abstract(&name), &*call.task.program);
+            let matter = Matter {
+                action: "network_connect",
+                operation,
+                target: &name,
+                object: None,
+                argv: None,
+            };
+            let verdict = call
+                .boundary
+                .policy
+                .network(NetOp::Connect, &Endpoint::Abstract(&name), &*call.task.program);
             call.settle(&matter, &verdict)?;
             Ok(plain())
         }
@@ -153,15 +191,30 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             if object.stat.kind() != Kind::Socket {
                 return Err(Errno::ECONNREFUSED.into());
             }
-            let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else { return Err(Errno::ECONNREFUSED.into()) };
-            let matter = Matter { action: "network_connect", operation, target: &canonical, object: None, argv: None };
+            let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else {
+                return Err(Errno::ECONNREFUSED.into());
+            };
+            let matter = Matter {
+                action: "network_connect",
+                operation,
+                target: &canonical,
+                object: None,
+                argv: None,
+            };
             if let Some(row) = crate::policy::tables::refused_socket(&canonical) {
                 return Err(call.refuse_fixed(&matter, &fixed::SERVICE, row));
             }
             call.permit(FileOp::Read, operation, &Name::Path(canonical.clone()), Some(&object))?;
             call.permit(FileOp::Write, operation, &Name::Path(canonical.clone()), Some(&object))?;
-            let address = unix_address(FdPath::new(std::os::fd::AsRawFd::as_raw_fd(&object.fd)).as_c_str().to_bytes())?;
-            Ok(Target { address, _held: Some(object.fd) })
+            let address = unix_address(
+                FdPath::new(std::os::fd::AsRawFd::as_raw_fd(&object.fd))
+                    .as_c_str()
+                    .to_bytes(),
+            )?;
+            Ok(Target {
+                address,
+                _held: Some(object.fd),
+            })
         }
     }
 }
@@ -177,16 +230,28 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
             let target = shown(ip, port);
-            let matter = Matter { action: "network_bind", operation: "bind", target: target.as_bytes(), object: None, argv: None };
+            let matter = Matter {
+                action: "network_bind",
+                operation: "bind",
+                target: target.as_bytes(),
+                object: None,
+                argv: None,
+            };
             // Unspecified is every interface here, not loopback.
-            let verdict = call.boundary.policy.network(NetOp::Bind, &Endpoint::Tcp(ip.to_canonical(), port), &*call.task.program);
+            let verdict = call.boundary.policy.network(
+                NetOp::Bind,
+                &Endpoint::Tcp(ip.to_canonical(), port),
+                &*call.task.program,
+            );
             call.settle(&matter, &verdict)?;
             sys::bind(socket.as_fd(), &bytes)?;
             call.remember_listener(socket.as_fd())?;
         }
         Meaning::UnixPath(path) => {
             let held = call.view().resolve(libc::AT_FDCWD, &path, Last::Keep)?;
-            let Some((dir, last)) = held.entry else { return Err(Errno::EADDRINUSE.into()) };
+            let Some((dir, last)) = held.entry else {
+                return Err(Errno::EADDRINUSE.into());
+            };
             if held.object.is_some() {
                 return Err(Errno::EADDRINUSE.into());
             }
@@ -207,7 +272,13 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
     let (family, kind, protocol) = (call.int(0), call.int(1), call.int(2));
     let base = kind & 0xf;
     let target = format!("family {family}, type {base}, protocol {protocol}");
-    let matter = Matter { action: "network_connect", operation: "socket", target: target.as_bytes(), object: None, argv: None };
+    let matter = Matter {
+        action: "network_connect",
+        operation: "socket",
+        target: target.as_bytes(),
+        object: None,
+        argv: None,
+    };
     let refusal = match family {
         libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
@@ -222,7 +293,11 @@ impl Call<'_> {
         let local = sys::local_address(socket)?;
         if let Ok(Meaning::Tcp(_, port)) = meaning(&local) {
             let cookie = sys::cookie(socket)?;
-            let mut listening = self.boundary.listening.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut listening = self
+                .boundary
+                .listening
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             // Bounded: a port's former sockets are forgotten.
             let cookies = listening.entry(port).or_default();
             if cookies.len() > 16 {
@@ -235,8 +310,15 @@ impl Call<'_> {
 
     /// Whether a socket of the session itself listens on this port, by the kernel's list of listeners and their cookies.
     fn listens(&self, port: u16) -> bool {
-        let listening = self.boundary.listening.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(cookies) = listening.get(&port) else { return false };
-        crate::sys::diag::listener_cookies(port).is_ok_and(|found| !found.is_empty() && found.iter().all(|cookie| cookies.contains(cookie)))
+        let listening = self
+            .boundary
+            .listening
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(cookies) = listening.get(&port) else {
+            return false;
+        };
+        crate::sys::diag::listener_cookies(port)
+            .is_ok_and(|found| !found.is_empty() && found.iter().all(|cookie| cookies.contains(cookie)))
     }
 }

@@ -80,22 +80,25 @@ impl Pool {
 pub fn serve(boundary: &Arc<Boundary>) {
     start(boundary);
     let watched = boundary.clone();
-    let watch = std::thread::Builder::new().name("watch".into()).stack_size(128 * 1024).spawn(move || {
-        let mut seen = 0;
-        loop {
-            let pool = &watched.pool;
-            let calls = pool.calls.load(Ordering::Relaxed);
-            let busy = pool.receiving.load(Ordering::Acquire) == 0;
-            if busy && calls == seen {
-                pool.hand_over(&watched);
+    let watch = std::thread::Builder::new()
+        .name("watch".into())
+        .stack_size(128 * 1024)
+        .spawn(move || {
+            let mut seen = 0;
+            loop {
+                let pool = &watched.pool;
+                let calls = pool.calls.load(Ordering::Relaxed);
+                let busy = pool.receiving.load(Ordering::Acquire) == 0;
+                if busy && calls == seen {
+                    pool.hand_over(&watched);
+                }
+                if pool.parked.lock().unwrap_or_else(PoisonError::into_inner).ended {
+                    break;
+                }
+                std::thread::sleep(if busy || calls != seen { PATIENCE } else { IDLE });
+                seen = calls;
             }
-            if pool.parked.lock().unwrap_or_else(PoisonError::into_inner).ended {
-                break;
-            }
-            std::thread::sleep(if busy || calls != seen { PATIENCE } else { IDLE });
-            seen = calls;
-        }
-    });
+        });
     if let Err(error) = watch {
         tracing::error!(%error, "the watch could not be started: a call that blocks holds the others");
     }
@@ -104,10 +107,13 @@ pub fn serve(boundary: &Arc<Boundary>) {
 fn start(boundary: &Arc<Boundary>) {
     let shared = boundary.clone();
     shared.pool.threads.fetch_add(1, Ordering::Relaxed);
-    let started = std::thread::Builder::new().name("receiver".into()).stack_size(512 * 1024).spawn(move || {
-        receive(&shared);
-        shared.pool.threads.fetch_sub(1, Ordering::Relaxed);
-    });
+    let started = std::thread::Builder::new()
+        .name("receiver".into())
+        .stack_size(512 * 1024)
+        .spawn(move || {
+            receive(&shared);
+            shared.pool.threads.fetch_sub(1, Ordering::Relaxed);
+        });
     if let Err(error) = started {
         boundary.pool.threads.fetch_sub(1, Ordering::Relaxed);
         tracing::error!(%error, "no thread to receive with");

@@ -35,8 +35,13 @@ pub struct Program {
 
 impl Subject for Program {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
-        let here = self.trusted && digest.is_none_or(|want| self.digest().as_deref() == Some(want)) && self.is_file(program);
-        here || (tree && self.parent.as_ref().is_some_and(|parent| parent.is_program(program, digest, tree)))
+        let here =
+            self.trusted && digest.is_none_or(|want| self.digest().as_deref() == Some(want)) && self.is_file(program);
+        here || (tree
+            && self
+                .parent
+                .as_ref()
+                .is_some_and(|parent| parent.is_program(program, digest, tree)))
     }
 }
 
@@ -46,17 +51,30 @@ impl Program {
             vec![program.to_owned()]
         } else {
             // The trusted folders of any PATH; a program elsewhere is named by its path.
-            ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(|d| format!("{d}/{program}")).collect()
+            [
+                "/usr/local/sbin",
+                "/usr/local/bin",
+                "/usr/sbin",
+                "/usr/bin",
+                "/sbin",
+                "/bin",
+            ]
+            .iter()
+            .map(|d| format!("{d}/{program}"))
+            .collect()
         };
         candidates.iter().any(|path| {
-            CString::new(path.as_str()).is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == self.id))
+            CString::new(path.as_str())
+                .is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == self.id))
         })
     }
 
     fn digest(&self) -> Option<String> {
         let path = CString::new(self.path.clone()).ok()?;
         let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
-        (fs::fstat(fd.as_fd()).ok()?.id == self.id).then(|| crate::boundary::digest(fd.as_fd()).ok()).flatten()
+        (fs::fstat(fd.as_fd()).ok()?.id == self.id)
+            .then(|| crate::boundary::digest(fd.as_fd()).ok())
+            .flatten()
     }
 }
 
@@ -91,7 +109,8 @@ impl Task {
             return Err(Errno::EBADF);
         }
         let name = CString::new(format!("fd/{number}")).map_err(|_| Errno::EBADF)?;
-        self.open(&name, libc::O_PATH).map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
+        self.open(&name, libc::O_PATH)
+            .map_err(|errno| if errno == Errno::ENOENT { Errno::EBADF } else { errno })
     }
 
     /// A line `NAME:\tvalue` of `/proc/TID/status`. proc_pid_status(5).
@@ -110,7 +129,11 @@ impl Task {
         };
         let duplicate = pidfd_getfd(pidfd.as_fd(), number)?;
         let meant = fs::fstat(self.descriptor(number)?.as_fd())?;
-        if fs::fstat(duplicate.as_fd())?.id == meant.id { Ok(duplicate) } else { Err(Errno::EBADF) }
+        if fs::fstat(duplicate.as_fd())?.id == meant.id {
+            Ok(duplicate)
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 }
 
@@ -146,7 +169,11 @@ impl Status {
     /// Whether a signal waits that a handler of the caller takes (K22): pending, not blocked, caught.
     #[must_use]
     pub fn signal_waits(&self) -> bool {
-        let mask = |name| self.field(name).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        let mask = |name| {
+            self.field(name)
+                .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+                .unwrap_or(0)
+        };
         (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & mask("SigCgt") != 0
     }
 }
@@ -165,15 +192,19 @@ struct Known {
 }
 
 fn now_ms() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)
-        .map_or(0, |t| t.tv_sec().cast_unsigned() * 1000 + t.tv_nsec().cast_unsigned() / 1_000_000)
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |t| {
+        t.tv_sec().cast_unsigned() * 1000 + t.tv_nsec().cast_unsigned() / 1_000_000
+    })
 }
 
 impl Tasks {
     /// An empty table; `reaper` is the parent of the tree.
     #[must_use]
     pub fn new(reaper: i32) -> Self {
-        Self { known: Mutex::default(), reaper }
+        Self {
+            known: Mutex::default(),
+            reaper,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -204,7 +235,9 @@ impl Tasks {
         let status = fs::open(At::Dir(dir.as_fd()), c"status", libc::O_RDONLY, 0, 0)?;
         let status = Status(fs::read_all(status.as_fd(), 16384)?);
         let tgid = status.tgid().ok_or(Errno::ESRCH)?;
-        let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0).map_err(|_| Errno::EACCES)?.id;
+        let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
+            .map_err(|_| Errno::EACCES)?
+            .id;
         let path = fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?;
         // The number was looked up by hand: only now is it certain that it is still the caller's.
         if !listener.waits(id) {
@@ -212,7 +245,9 @@ impl Tasks {
         }
         let mut known = self.lock();
         if known.tasks.len() >= TASKS_MAX {
-            known.tasks.retain(|_, task| fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok());
+            known
+                .tasks
+                .retain(|_, task| fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok());
             if known.tasks.len() >= TASKS_MAX {
                 known.tasks.clear();
             }
@@ -223,9 +258,22 @@ impl Tasks {
             .into_iter()
             .flatten()
             .find_map(|tgid| known.programs.get(&tgid).filter(|program| program.id == exe).cloned());
-        let program = inherited.unwrap_or_else(|| Arc::new(Program { id: exe, path, trusted: false, parent: None }));
+        let program = inherited.unwrap_or_else(|| {
+            Arc::new(Program {
+                id: exe,
+                path,
+                trusted: false,
+                parent: None,
+            })
+        });
         known.programs.insert(tgid, program.clone());
-        let task = Arc::new(Task { tid, tgid, program, dir, seen_ms: AtomicU64::new(now) });
+        let task = Arc::new(Task {
+            tid,
+            tgid,
+            program,
+            dir,
+            seen_ms: AtomicU64::new(now),
+        });
         known.tasks.insert(tid, task.clone());
         Ok(task)
     }
@@ -245,7 +293,12 @@ impl Tasks {
             if pid == self.reaper {
                 return false;
             }
-            let Some(parent) = std::fs::read(format!("/proc/{pid}/status")).ok().and_then(|text| Status(text).parent()) else { return false };
+            let Some(parent) = std::fs::read(format!("/proc/{pid}/status"))
+                .ok()
+                .and_then(|text| Status(text).parent())
+            else {
+                return false;
+            };
             if parent.0 == self.reaper {
                 return true;
             }

@@ -56,7 +56,11 @@ impl Held {
     /// The object, or ENOENT.
     pub fn existing(self) -> Result<Object, Errno> {
         let object = self.object.ok_or(Errno::ENOENT)?;
-        if self.slash && object.stat.kind() != Kind::Dir { Err(Errno::ENOTDIR) } else { Ok(object) }
+        if self.slash && object.stat.kind() != Kind::Dir {
+            Err(Errno::ENOTDIR)
+        } else {
+            Ok(object)
+        }
     }
 }
 
@@ -121,7 +125,11 @@ pub struct View<'a> {
 impl View<'_> {
     /// Where a path of an `*at` call starts: the caller's cwd, or the object behind its dirfd.
     pub fn start(&self, dirfd: i32) -> Result<OwnedFd, Errno> {
-        if dirfd == libc::AT_FDCWD { self.task.cwd() } else { self.task.descriptor(dirfd) }
+        if dirfd == libc::AT_FDCWD {
+            self.task.cwd()
+        } else {
+            self.task.descriptor(dirfd)
+        }
     }
 
     /// Resolves `path`, relative to `dirfd` where it is not absolute. An empty path is ENOENT.
@@ -130,14 +138,28 @@ impl View<'_> {
         if bytes.is_empty() {
             return Err(Errno::ENOENT);
         }
-        let start = if bytes.starts_with(b"/") { root()? } else { self.start(dirfd)? };
+        let start = if bytes.starts_with(b"/") {
+            root()?
+        } else {
+            self.start(dirfd)?
+        };
         let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
         let (whole, slash) = (bytes.get(..trimmed).unwrap_or_default(), trimmed < bytes.len());
         // In one go up to the last component, unless that meets a magic link or ends in /proc, where names mean their opener.
         if let Some(cut) = memchr::memrchr(b'/', whole) {
             let (parent, name) = whole.split_at(cut);
-            let parent = if parent.is_empty() { c_string(b"/")? } else { c_string(parent)? };
-            match fs::open(At::Dir(start.as_fd()), &parent, libc::O_PATH | libc::O_DIRECTORY, 0, how::NO_MAGICLINKS) {
+            let parent = if parent.is_empty() {
+                c_string(b"/")?
+            } else {
+                c_string(parent)?
+            };
+            match fs::open(
+                At::Dir(start.as_fd()),
+                &parent,
+                libc::O_PATH | libc::O_DIRECTORY,
+                0,
+                how::NO_MAGICLINKS,
+            ) {
                 Ok(dir) if !on_proc(dir.as_fd())? => {
                     return self.walk(dir, name.get(1..).unwrap_or_default(), slash, last);
                 }
@@ -167,7 +189,11 @@ impl View<'_> {
                 Ok(found) => found,
                 Err(Errno::ENOENT) if is_last => {
                     // A folder that may not be searched or that is none has answered with another errno.
-                    return Ok(Held { entry: Some((dir, part)), object: None, slash });
+                    return Ok(Held {
+                        entry: Some((dir, part)),
+                        object: None,
+                        slash,
+                    });
                 }
                 Err(errno) => return Err(errno),
             };
@@ -193,7 +219,13 @@ impl View<'_> {
                             break;
                         }
                     }
-                    Link::Magic(object) if is_last => return Ok(Held { entry: None, object: Some(object), slash }),
+                    Link::Magic(object) if is_last => {
+                        return Ok(Held {
+                            entry: None,
+                            object: Some(object),
+                            slash,
+                        });
+                    }
                     Link::Magic(object) => {
                         if object.stat.kind() != Kind::Dir {
                             return Err(Errno::ENOTDIR);
@@ -204,7 +236,15 @@ impl View<'_> {
                 continue;
             }
             if is_last {
-                return Ok(Held { entry: Some((dir, part)), object: Some(Object { fd: found, stat, via: None }), slash });
+                return Ok(Held {
+                    entry: Some((dir, part)),
+                    object: Some(Object {
+                        fd: found,
+                        stat,
+                        via: None,
+                    }),
+                    slash,
+                });
             }
             if stat.kind() != Kind::Dir {
                 return Err(Errno::ENOTDIR);
@@ -212,7 +252,15 @@ impl View<'_> {
             dir = found;
         }
         let stat = fs::fstat(dir.as_fd())?;
-        Ok(Held { entry: None, object: Some(Object { fd: dir, stat, via: None }), slash })
+        Ok(Held {
+            entry: None,
+            object: Some(Object {
+                fd: dir,
+                stat,
+                via: None,
+            }),
+            slash,
+        })
     }
 
     fn link(&self, dir: &OwnedFd, part: &CString, link: &OwnedFd, stat: &Stat) -> Result<Link, Errno> {
@@ -262,7 +310,10 @@ pub fn process_of(path: &[u8]) -> Option<i32> {
 }
 
 fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
-    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec).collect()
+    path.split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// What the kernel asks of a link in a sticky, world-writable folder; may_follow_link, fs/namei.c. Where the sysctl is off it is
@@ -270,5 +321,9 @@ fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
 fn protected_symlink(dir: &OwnedFd, link: &Stat) -> Result<(), Errno> {
     let dir = fs::fstat(dir.as_fd())?;
     let shared = dir.mode & 0o1002 == 0o1002;
-    if shared && link.uid != nix::unistd::geteuid().as_raw() && link.uid != dir.uid { Err(Errno::EACCES) } else { Ok(()) }
+    if shared && link.uid != nix::unistd::geteuid().as_raw() && link.uid != dir.uid {
+        Err(Errno::EACCES)
+    } else {
+        Ok(())
+    }
 }

@@ -151,28 +151,42 @@ struct Reads {
 pub fn new_id(prefix: &str, bytes: usize) -> io::Result<String> {
     let mut raw = vec![0u8; bytes];
     getrandom::fill(&mut raw).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(raw.iter().fold(prefix.to_owned(), |text, byte| text + &format!("{byte:02x}")))
+    Ok(raw
+        .iter()
+        .fold(prefix.to_owned(), |text, byte| text + &format!("{byte:02x}")))
 }
 
 /// `$XDG_STATE_HOME/cavra` or `~/.local/state/cavra`.
 #[must_use]
 pub fn state_home() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    std::env::var_os("XDG_STATE_HOME").filter(|dir| Path::new(dir).is_absolute()).map_or_else(|| home.join(".local/state"), PathBuf::from).join("cavra")
+    std::env::var_os("XDG_STATE_HOME")
+        .filter(|dir| Path::new(dir).is_absolute())
+        .map_or_else(|| home.join(".local/state"), PathBuf::from)
+        .join("cavra")
 }
 
 impl Journal {
     /// Starts a chain in `dir`, which must be new or empty and no symbolic link; by default in the user's state folder.
     pub fn create(dir: Option<&Path>, opening: &Opening) -> Result<Self, EvidenceError> {
-        let dir = dir.map_or_else(|| state_home().join("sessions").join(&opening.session_id), Path::to_path_buf);
+        let dir = dir.map_or_else(
+            || state_home().join("sessions").join(&opening.session_id),
+            Path::to_path_buf,
+        );
         let wrong = |text: &str| EvidenceError::Folder(dir.clone(), text.to_owned());
         if std::fs::symlink_metadata(&dir).is_ok_and(|meta| meta.file_type().is_symlink()) {
             return Err(wrong("is a symbolic link; name the folder itself"));
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| wrong(&error.to_string()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| wrong(&error.to_string()))?;
         let mut entries = std::fs::read_dir(&dir).map_err(|error| wrong(&error.to_string()))?;
         if entries.next().is_some() {
-            return Err(wrong("is not empty; evidence of two sessions is not mixed: name a new folder"));
+            return Err(wrong(
+                "is not empty; evidence of two sessions is not mixed: name a new folder",
+            ));
         }
         let path = dir.join("decisions.jsonl");
         let file = OpenOptions::new()
@@ -187,7 +201,14 @@ impl Journal {
             session_id: opening.session_id.clone(),
             agent_id: opening.agent_id.clone(),
             actor: opening.actor.clone(),
-            state: Mutex::new(State { file, len: 0, seq: 0, hash: "0".repeat(64), totals: Totals::default(), same: HashMap::new() }),
+            state: Mutex::new(State {
+                file,
+                len: 0,
+                seq: 0,
+                hash: "0".repeat(64),
+                totals: Totals::default(),
+                same: HashMap::new(),
+            }),
             reads: Mutex::default(),
         };
         let mut record = journal.envelope("session_start")?;
@@ -214,7 +235,10 @@ impl Journal {
     fn envelope(&self, action: &str) -> io::Result<Map<String, Value>> {
         let id = new_id("dec_", 6)?;
         let mut record = Map::new();
-        record.insert("evidence_refs".into(), json!([format!("evidence://{}/{id}", self.session_id)]));
+        record.insert(
+            "evidence_refs".into(),
+            json!([format!("evidence://{}/{id}", self.session_id)]),
+        );
         record.insert("decision_id".into(), json!(id));
         record.insert("session_id".into(), json!(self.session_id));
         record.insert("agent_id".into(), json!(self.agent_id));
@@ -227,7 +251,11 @@ impl Journal {
     /// Puts one record at the end of the chain and returns its `decision_id`.
     pub fn append(&self, draft: Draft, durability: Durability) -> Result<String, EvidenceError> {
         let mut record = self.envelope(draft.action_type)?;
-        let id = record.get("decision_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = record
+            .get("decision_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let decision = draft.decision.map_or("", Decision::name);
         let mut put = |name: &str, value: Value| {
             if !value.is_null() {
@@ -243,7 +271,10 @@ impl Journal {
         put("severity", json!(draft.severity.map(Severity::name)));
         put("reason", json!(draft.reason));
         put("approver_group", json!(draft.approver_group));
-        put("correlation_id", json!(draft.correlation_id.unwrap_or_else(|| id.clone())));
+        put(
+            "correlation_id",
+            json!(draft.correlation_id.unwrap_or_else(|| id.clone())),
+        );
         put("pid", json!(draft.pid));
         put("tid", json!(draft.tid));
         put("exe", json!(draft.exe));
@@ -255,19 +286,28 @@ impl Journal {
         put("source", json!(draft.source));
         put("digest", json!(draft.digest));
         if let Some(note) = &draft.approval {
-            put("approval", json!({"id": note.id, "approver": note.approver, "reason": note.reason, "waited_ms": note.waited_ms}));
+            put(
+                "approval",
+                json!({"id": note.id, "approver": note.approver, "reason": note.reason, "waited_ms": note.waited_ms}),
+            );
         }
         let mut state = self.lock();
         *state.totals.by_decision.entry(decision.to_owned()).or_default() += 1;
         if draft.errno.is_some() {
-            let times = state.same.entry((draft.target.clone(), draft.rule_id.clone())).or_default();
+            let times = state
+                .same
+                .entry((draft.target.clone(), draft.rule_id.clone()))
+                .or_default();
             *times += 1;
             let times = *times;
             if times > SAME_REFUSALS_MAX {
                 return Ok(id);
             }
             let refusals = &mut state.totals.refusals;
-            if let Some((.., count)) = refusals.iter_mut().find(|(target, rule, _)| *target == draft.target && *rule == draft.rule_id) {
+            if let Some((.., count)) = refusals
+                .iter_mut()
+                .find(|(target, rule, _)| *target == draft.target && *rule == draft.rule_id)
+            {
                 *count = times;
             } else if refusals.len() < SUMMARY_MAX {
                 refusals.push((draft.target, draft.rule_id, times));
@@ -296,7 +336,10 @@ impl Journal {
     #[must_use]
     pub fn totals(&self) -> Totals {
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner).total;
-        Totals { reads, ..self.lock().totals.clone() }
+        Totals {
+            reads,
+            ..self.lock().totals.clone()
+        }
     }
 
     /// Ends the chain with the totals.
@@ -338,5 +381,8 @@ impl State {
 pub(crate) fn hash(record: &Map<String, Value>) -> String {
     let mut record = record.clone();
     record.remove("hash");
-    Sha256::digest(Value::Object(record).to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(Value::Object(record).to_string())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -95,7 +95,12 @@ fn verify_text(text: &str) -> Verification {
 /// The folders of the user's sessions, oldest first.
 #[must_use]
 pub fn sessions() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::fs::read_dir(state_home().join("sessions")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut all: Vec<PathBuf> = std::fs::read_dir(state_home().join("sessions"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     all.sort_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok());
     all
 }
@@ -121,7 +126,16 @@ mod tests {
         };
         let journal = Journal::create(Some(&dir.path().join("e")), &opening).unwrap();
         for target in ["/a", "/b\n{}", "/c"] {
-            journal.append(Draft { action_type: "read_file", target: target.into(), ..Draft::default() }, Durability::Written).unwrap();
+            journal
+                .append(
+                    Draft {
+                        action_type: "read_file",
+                        target: target.into(),
+                        ..Draft::default()
+                    },
+                    Durability::Written,
+                )
+                .unwrap();
         }
         journal.close("0").unwrap();
         assert_eq!(verify(&dir.path().join("e")), Verification::Whole(5));
@@ -137,7 +151,11 @@ mod tests {
         for (what, text, code) in [
             ("whole", text.clone(), 0),
             ("edited", text.replace("/a", "/x"), 1),
-            ("reordered", join(&[lines[0], lines[2], lines[1], lines[3], lines[4]]), 1),
+            (
+                "reordered",
+                join(&[lines[0], lines[2], lines[1], lines[3], lines[4]]),
+                1,
+            ),
             ("removed", join(&[lines[0], lines[2], lines[3], lines[4]]), 1),
             ("last removed", join(&lines[..4]), 3),
             ("cut", text[..text.len() - 5].to_owned(), 3),

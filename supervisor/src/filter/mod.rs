@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
 };
 
 pub(crate) use table::INODE_IOCTLS;
@@ -63,9 +63,17 @@ pub fn compile(rows: &[Row]) -> Result<Programs, BackendError> {
     let program = |rules, mismatch, matched| -> Result<BpfProgram, BackendError> {
         SeccompFilter::new(rules, mismatch, matched, ARCH)?.try_into()
     };
-    let mut plain = vec![program(known, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()), SeccompAction::Allow)?];
+    let mut plain = vec![program(
+        known,
+        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        SeccompAction::Allow,
+    )?];
     for (errno, rules) in refuse {
-        plain.push(program(rules, SeccompAction::Allow, SeccompAction::Errno(errno.cast_unsigned()))?);
+        plain.push(program(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Errno(errno.cast_unsigned()),
+        )?);
     }
     let mut notify = program(notify, SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
     for instruction in &mut notify {

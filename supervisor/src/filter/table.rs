@@ -165,7 +165,10 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         libc::CLONE_NEWNET,
     ];
     let refuse_each = |flags: &[i32]| -> Vec<(Answer, Vec<Cond>)> {
-        flags.iter().map(|flag| (Refuse(Errno::EPERM), vec![Masked(0, Low32, low(*flag), low(*flag))])).collect()
+        flags
+            .iter()
+            .map(|flag| (Refuse(Errno::EPERM), vec![Masked(0, Low32, low(*flag), low(*flag))]))
+            .collect()
     };
     rows.push(Row {
         name: "clone",
@@ -213,7 +216,15 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         nr: nr::seccomp,
         cases: vec![(
             Refuse(Errno::EPERM),
-            vec![Is(0, Low32, 1), Masked(1, All64, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)],
+            vec![
+                Is(0, Low32, 1),
+                Masked(
+                    1,
+                    All64,
+                    libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                    libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                ),
+            ],
         )],
         otherwise: Native,
         reason: "the tree's own filters only tighten; a listener of its own could hold calls",
@@ -226,7 +237,12 @@ fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
         accept accept4 recvfrom recvmsg recvmmsg shutdown listen getsockname getpeername setsockopt getsockopt);
     calls!(rows, Notify, "names an address", connect bind);
-    let fastopen = |arg| (Refuse(Errno::EOPNOTSUPP), vec![Masked(arg, Low32, low(libc::MSG_FASTOPEN), low(libc::MSG_FASTOPEN))]);
+    let fastopen = |arg| {
+        (
+            Refuse(Errno::EOPNOTSUPP),
+            vec![Masked(arg, Low32, low(libc::MSG_FASTOPEN), low(libc::MSG_FASTOPEN))],
+        )
+    };
     rows.push(Row {
         name: "sendto",
         nr: nr::sendto,
@@ -266,10 +282,16 @@ fn network(rows: &mut Vec<Row>) {
 /// The complement of the plainly native sockets, as the conjunctions that a filter can test.
 fn sockets_to_decide() -> Vec<(Answer, Vec<Cond>)> {
     let family = |family: i32| Is(0, Low32, low(family));
-    let kinds_but = |native: &[i32]| -> Vec<u64> { (0..16).filter(|kind| !native.iter().any(|n| low(*n) == *kind)).collect() };
+    let kinds_but = |native: &[i32]| -> Vec<u64> {
+        (0..16)
+            .filter(|kind| !native.iter().any(|n| low(*n) == *kind))
+            .collect()
+    };
     let mut cases = vec![(
         Notify,
-        [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|f| IsNot(0, Low32, low(f))).to_vec(),
+        [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]
+            .map(|f| IsNot(0, Low32, low(f)))
+            .to_vec(),
     )];
     for kind in kinds_but(&[libc::SOCK_STREAM, libc::SOCK_SEQPACKET]) {
         cases.push((Notify, vec![family(libc::AF_UNIX), Masked(1, Low32, 0xf, kind)]));
@@ -278,9 +300,19 @@ fn sockets_to_decide() -> Vec<(Answer, Vec<Cond>)> {
         for kind in kinds_but(&[libc::SOCK_STREAM]) {
             cases.push((Notify, vec![family(inet), Masked(1, Low32, 0xf, kind)]));
         }
-        cases.push((Notify, vec![family(inet), IsNot(2, Low32, 0), IsNot(2, Low32, low(libc::IPPROTO_TCP))]));
+        cases.push((
+            Notify,
+            vec![
+                family(inet),
+                IsNot(2, Low32, 0),
+                IsNot(2, Low32, low(libc::IPPROTO_TCP)),
+            ],
+        ));
     }
-    cases.push((Notify, vec![family(libc::AF_NETLINK), IsNot(2, Low32, low(libc::NETLINK_ROUTE))]));
+    cases.push((
+        Notify,
+        vec![family(libc::AF_NETLINK), IsNot(2, Low32, low(libc::NETLINK_ROUTE))],
+    ));
     cases
 }
 

@@ -2,8 +2,14 @@
 
 /// Packs by id.
 pub(crate) const PACKS: &[(&str, &str)] = &[
-    ("cavra-ai-agent-baseline", include_str!("../../../policies/cavra-ai-agent-baseline/policy.yaml")),
-    ("cavra-workstation", include_str!("../../../policies/cavra-workstation/policy.yaml")),
+    (
+        "cavra-ai-agent-baseline",
+        include_str!("../../../policies/cavra-ai-agent-baseline/policy.yaml"),
+    ),
+    (
+        "cavra-workstation",
+        include_str!("../../../policies/cavra-workstation/policy.yaml"),
+    ),
 ];
 
 /// Profiles by name.

@@ -24,14 +24,46 @@ const WRAPPERS: &[(&str, &[&str])] = &[
 const OPERANDS: &[(&str, usize)] = &[("timeout", 1), ("taskset", 1), ("chrt", 1)];
 /// Global options before the verb that take a value in the next word; those with `=` and those without need no list.
 const GLOBALS: &[(&str, &[&str])] = &[
-    ("git", &["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"]),
-    ("kubectl", &["--context", "--cluster", "--kubeconfig", "-n", "--namespace", "-s", "--server", "--user", "--token", "--as", "-v"]),
+    (
+        "git",
+        &[
+            "-C",
+            "-c",
+            "--git-dir",
+            "--work-tree",
+            "--namespace",
+            "--exec-path",
+            "--config-env",
+        ],
+    ),
+    (
+        "kubectl",
+        &[
+            "--context",
+            "--cluster",
+            "--kubeconfig",
+            "-n",
+            "--namespace",
+            "-s",
+            "--server",
+            "--user",
+            "--token",
+            "--as",
+            "-v",
+        ],
+    ),
     ("helm", &["--kube-context", "-n", "--namespace", "--kubeconfig"]),
     ("terraform", &[]),
     ("tofu", &[]),
-    ("aws", &["--profile", "--region", "--output", "--endpoint-url", "--query"]),
+    (
+        "aws",
+        &["--profile", "--region", "--output", "--endpoint-url", "--query"],
+    ),
     ("az", &["--subscription", "--output", "-o", "--query"]),
-    ("gcloud", &["--project", "--account", "--configuration", "--format", "--verbosity"]),
+    (
+        "gcloud",
+        &["--project", "--account", "--configuration", "--format", "--verbosity"],
+    ),
     ("docker", &["--context", "-c", "-H", "--host", "--config", "-l"]),
     ("npm", &["--prefix", "-C", "--registry", "-w"]),
     ("gh", &["-R", "--repo"]),
@@ -73,7 +105,9 @@ pub fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
         if let Some(inner) = unwrapped(&words)
             && forms.len() < 64
         {
-            let named = inner.first().map(|first| [&[base(first)], inner.get(1..).unwrap_or_default()].concat());
+            let named = inner
+                .first()
+                .map(|first| [&[base(first)], inner.get(1..).unwrap_or_default()].concat());
             forms.push(inner);
             forms.extend(named);
         }
@@ -92,7 +126,17 @@ fn unwrapped<'a>(words: &[&'a [u8]]) -> Option<Vec<&'a [u8]>> {
     let name = base(words.first()?);
     let loader = name.starts_with(b"ld-linux") || name.starts_with(b"ld-musl") || name.starts_with(b"ld.so");
     let (_, valued) = if loader {
-        ("", &["--argv0", "--library-path", "--preload", "--audit", "--inhibit-rpath", "--glibc-hwcaps-prepend"][..])
+        (
+            "",
+            &[
+                "--argv0",
+                "--library-path",
+                "--preload",
+                "--audit",
+                "--inhibit-rpath",
+                "--glibc-hwcaps-prepend",
+            ][..],
+        )
     } else {
         *WRAPPERS.iter().find(|(wrapper, _)| wrapper.as_bytes() == name)?
     };
@@ -106,7 +150,10 @@ fn unwrapped<'a>(words: &[&'a [u8]]) -> Option<Vec<&'a [u8]>> {
             break;
         }
     }
-    let operands = OPERANDS.iter().find(|(wrapper, _)| wrapper.as_bytes() == name).map_or(0, |(_, count)| *count);
+    let operands = OPERANDS
+        .iter()
+        .find(|(wrapper, _)| wrapper.as_bytes() == name)
+        .map_or(0, |(_, count)| *count);
     let rest = rest.get(operands..)?;
     (!rest.is_empty()).then(|| rest.to_vec())
 }
@@ -149,16 +196,24 @@ pub fn pushes(command: &Command<'_>) -> Vec<PushTarget> {
     let bare = match name {
         b"git" => without_globals(&[&[&b"git"[..]], argv.get(1..).unwrap_or_default()].concat()),
         _ if file == b"git" => without_globals(&[&[&b"git"[..]], argv.get(1..).unwrap_or_default()].concat()),
-        b"git-push" | b"git-send-pack" => {
-            Some([&[&b"git"[..], name.get(4..).unwrap_or_default()], argv.get(1..).unwrap_or_default()].concat())
-        }
+        b"git-push" | b"git-send-pack" => Some(
+            [
+                &[&b"git"[..], name.get(4..).unwrap_or_default()],
+                argv.get(1..).unwrap_or_default(),
+            ]
+            .concat(),
+        ),
         _ => None,
     };
     let Some(words) = bare else { return Vec::new() };
     if !matches!(words.get(1), Some(&b"push" | &b"send-pack")) {
         // An alias given on the command line can mean a push.
         let aliased = argv.iter().any(|word| word.to_ascii_lowercase().starts_with(b"alias."));
-        return if aliased { vec![PushTarget::Unresolved] } else { Vec::new() };
+        return if aliased {
+            vec![PushTarget::Unresolved]
+        } else {
+            Vec::new()
+        };
     }
     let mut operands = Vec::new();
     let mut words = words.get(2..).unwrap_or_default().iter();
@@ -214,7 +269,12 @@ mod tests {
     use super::{Command, PushTarget, pushes, spellings};
 
     fn command<'a>(file: &'a str, argv: &[&'a str]) -> Command<'a> {
-        Command { file: file.as_bytes(), argv: argv.iter().map(|a| a.as_bytes()).collect(), cwd: b"/nowhere", ..Command::default() }
+        Command {
+            file: file.as_bytes(),
+            argv: argv.iter().map(|a| a.as_bytes()).collect(),
+            cwd: b"/nowhere",
+            ..Command::default()
+        }
     }
 
     #[test]
@@ -223,15 +283,39 @@ mod tests {
             ("/usr/bin/terraform", &["terraform", "apply"][..], "terraform apply"),
             ("/opt/terraform", &["innocent", "apply"], "terraform apply"),
             ("/usr/bin/env", &["env", "A=1", "terraform", "apply"], "terraform apply"),
-            ("/usr/bin/nice", &["nice", "-n", "5", "/x/terraform", "apply"], "terraform apply"),
-            ("/usr/bin/timeout", &["timeout", "5", "env", "kubectl", "--context", "p", "delete", "pod"], "kubectl delete pod"),
-            ("/usr/bin/kubectl", &["kubectl", "--context=p", "-n", "x", "delete", "pod"], "kubectl delete pod"),
-            ("/usr/bin/terraform", &["terraform", "-chdir=d", "apply"], "terraform apply"),
+            (
+                "/usr/bin/nice",
+                &["nice", "-n", "5", "/x/terraform", "apply"],
+                "terraform apply",
+            ),
+            (
+                "/usr/bin/timeout",
+                &["timeout", "5", "env", "kubectl", "--context", "p", "delete", "pod"],
+                "kubectl delete pod",
+            ),
+            (
+                "/usr/bin/kubectl",
+                &["kubectl", "--context=p", "-n", "x", "delete", "pod"],
+                "kubectl delete pod",
+            ),
+            (
+                "/usr/bin/terraform",
+                &["terraform", "-chdir=d", "apply"],
+                "terraform apply",
+            ),
             ("/lib64/ld-linux-x86-64.so.2", &["ld", "x"], "ld-linux-x86-64.so.2 x"),
-            ("/lib64/ld-linux-x86-64.so.2", &["/lib64/ld-linux-x86-64.so.2", "--argv0", "a", "/x/terraform", "apply"], "terraform apply"),
+            (
+                "/lib64/ld-linux-x86-64.so.2",
+                &["/lib64/ld-linux-x86-64.so.2", "--argv0", "a", "/x/terraform", "apply"],
+                "terraform apply",
+            ),
         ] {
             let all = spellings(&command(file, argv));
-            assert!(all.iter().any(|line| line == wanted.as_bytes()), "{argv:?}: {:?}", all.iter().map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>());
+            assert!(
+                all.iter().any(|line| line == wanted.as_bytes()),
+                "{argv:?}: {:?}",
+                all.iter().map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -240,12 +324,28 @@ mod tests {
         let branch = |name: &str| vec![PushTarget::Branch(name.as_bytes().to_vec())];
         for (argv, wanted) in [
             (&["git", "push", "origin", "main"][..], branch("main")),
-            (&["git", "-C", "d", "-c", "a=b", "push", "-f", "origin", "HEAD:refs/heads/main"], branch("main")),
+            (
+                &[
+                    "git",
+                    "-C",
+                    "d",
+                    "-c",
+                    "a=b",
+                    "push",
+                    "-f",
+                    "origin",
+                    "HEAD:refs/heads/main",
+                ],
+                branch("main"),
+            ),
             (&["git", "push", "origin", "+x:main"], branch("main")),
             (&["git", "push", "origin", ":main"], branch("main")),
             (&["git", "push", "--all"], vec![PushTarget::Unresolved]),
             (&["git", "push"], vec![PushTarget::Unresolved]),
-            (&["git", "-c", "alias.p=push", "p", "origin", "main"], vec![PushTarget::Unresolved]),
+            (
+                &["git", "-c", "alias.p=push", "p", "origin", "main"],
+                vec![PushTarget::Unresolved],
+            ),
             (&["env", "git", "push", "origin", "topic"], branch("topic")),
             (&["git", "status"], vec![]),
         ] {

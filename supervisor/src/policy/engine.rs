@@ -13,7 +13,13 @@ use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Scope, S
 use crate::decision::{Decision, Severity};
 
 /// Addresses of clouds' metadata services.
-const METADATA: &[&str] = &["169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"];
+const METADATA: &[&str] = &[
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+];
 
 /// What a policy is made from.
 pub struct Request<'a> {
@@ -109,12 +115,19 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn rule(&self, area: &str, what: &str, decision: Decision, pattern: &str, place: Option<(u64, u64)>) -> Rule {
         let reason = if pattern.is_empty() {
-            format!("the default of pack {} for {area} is {decision}", self.loaded.pack.metadata.id)
+            format!(
+                "the default of pack {} for {area} is {decision}",
+                self.loaded.pack.metadata.id
+            )
         } else {
             format!("{} matches `{pattern}`: {decision}", format!("{area} {what}").trim())
         };
         Rule {
-            id: if what.is_empty() { format!("{area}.{decision}") } else { format!("{area}.{what}.{decision}") },
+            id: if what.is_empty() {
+                format!("{area}.{decision}")
+            } else {
+                format!("{area}.{what}.{decision}")
+            },
             severity: severity(decision),
             layer: self.layer,
             pack: self.loaded.pack.metadata.id.clone(),
@@ -131,7 +144,8 @@ impl Maker<'_> {
     }
 
     fn error(&mut self, (line, column): (u64, u64), text: &str) {
-        self.errors.push(format!("{}:{line}:{column}: {text}", self.loaded.file));
+        self.errors
+            .push(format!("{}:{line}:{column}: {text}", self.loaded.file));
     }
 
     fn checked(&mut self, pattern: &str, place: (u64, u64)) -> bool {
@@ -139,8 +153,15 @@ impl Maker<'_> {
             self.error(place, "an empty pattern matches nothing; remove it");
         } else if let Some(at) = pattern.find("${") {
             let known = ["${workspace}", "${home}", "${tmp}"];
-            if !known.iter().any(|variable| pattern.get(at..).is_some_and(|rest| rest.starts_with(variable))) || at != 0 {
-                self.error(place, &format!("`{pattern}`: a pattern may begin with {}", known.join(", ")));
+            if !known
+                .iter()
+                .any(|variable| pattern.get(at..).is_some_and(|rest| rest.starts_with(variable)))
+                || at != 0
+            {
+                self.error(
+                    place,
+                    &format!("`{pattern}`: a pattern may begin with {}", known.join(", ")),
+                );
                 return false;
             }
             return true;
@@ -152,16 +173,22 @@ impl Maker<'_> {
 
     fn compile(&mut self, out: &mut Compiled) {
         let pack = self.loaded.pack.clone();
-        for (op, lists, rules) in
-            [("read", pack.filesystem.reads(), &mut out.read), ("write", pack.filesystem.writes(), &mut out.write)]
-        {
+        for (op, lists, rules) in [
+            ("read", pack.filesystem.reads(), &mut out.read),
+            ("write", pack.filesystem.writes(), &mut out.write),
+        ] {
             for (decision, list) in lists {
                 for entry in list.iter().flatten() {
                     let place = (entry.referenced.line(), entry.referenced.column());
                     if self.checked(&entry.value, place) {
                         let globs = expand(&entry.value, self.scope, decision != Decision::Allow);
                         let rule = self.rule("filesystem", op, decision, &entry.value, Some(place));
-                        rules.push(PathRule { globs, except: Vec::new(), by: Vec::new(), rule });
+                        rules.push(PathRule {
+                            globs,
+                            except: Vec::new(),
+                            by: Vec::new(),
+                            rule,
+                        });
                     }
                 }
             }
@@ -174,7 +201,12 @@ impl Maker<'_> {
                     rule.severity = Severity::Critical;
                 }
                 let globs = vec![Glob::new(entry.value.trim().as_bytes(), decision != Decision::Allow)];
-                out.commands.push(PathRule { globs, except: Vec::new(), by: Vec::new(), rule });
+                out.commands.push(PathRule {
+                    globs,
+                    except: Vec::new(),
+                    by: Vec::new(),
+                    rule,
+                });
             }
         }
         match &pack.network {
@@ -199,12 +231,22 @@ impl Maker<'_> {
         for rule in &pack.rules {
             self.own(out, rule);
         }
-        let default = |decision: Option<Decision>, area: &str, what: &str| decision.map(|decision| self.rule(area, what, decision, "", None));
-        out.default_read = default(pack.filesystem.default_read, "filesystem.default", "read").or(out.default_read.take());
-        out.default_write = default(pack.filesystem.default_write, "filesystem.default", "write").or(out.default_write.take());
+        let default = |decision: Option<Decision>, area: &str, what: &str| {
+            decision.map(|decision| self.rule(area, what, decision, "", None))
+        };
+        out.default_read =
+            default(pack.filesystem.default_read, "filesystem.default", "read").or(out.default_read.take());
+        out.default_write =
+            default(pack.filesystem.default_write, "filesystem.default", "write").or(out.default_write.take());
         out.default_command = default(pack.commands.default, "commands.default", "").or(out.default_command.take());
         if let Some(git) = &pack.git {
-            let names = |value: &serde_json::Value| value.as_array().map(|list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>());
+            let names = |value: &serde_json::Value| {
+                value.as_array().map(|list| {
+                    list.iter()
+                        .filter_map(|v| v.as_str().map(str::to_owned))
+                        .collect::<Vec<_>>()
+                })
+            };
             if let Some(branches) = git.get("protected_branches").and_then(names) {
                 let decision = match git.get("push_protected").and_then(|v| v.as_str()) {
                     None | Some("block") => Decision::Block,
@@ -263,23 +305,46 @@ impl Maker<'_> {
                     rule.approver_group.clone_from(&entry.approver_group);
                 }
                 let newlines = entry.decision != Decision::Allow;
-                let paths = |list: &[String], scope: &Scope| list.iter().flat_map(|p| expand(p, scope, true)).collect::<Vec<_>>();
+                let paths = |list: &[String], scope: &Scope| {
+                    list.iter().flat_map(|p| expand(p, scope, true)).collect::<Vec<_>>()
+                };
                 let except = entry.except.as_ref().map(OneOrMany::list).unwrap_or_default();
                 match area {
                     "filesystem" if self.checked(&pattern, place) => {
-                        let path_rule =
-                            PathRule { globs: expand(&pattern, self.scope, newlines), except: paths(&except, self.scope), by: by.clone(), rule };
-                        if what == "read" { out.read.push(path_rule) } else { out.write.push(path_rule) }
+                        let path_rule = PathRule {
+                            globs: expand(&pattern, self.scope, newlines),
+                            except: paths(&except, self.scope),
+                            by: by.clone(),
+                            rule,
+                        };
+                        if what == "read" {
+                            out.read.push(path_rule)
+                        } else {
+                            out.write.push(path_rule)
+                        }
                     }
                     "filesystem" => {}
                     "commands" => {
                         let except = except.iter().map(|p| Glob::new(p.as_bytes(), true)).collect();
-                        out.commands.push(PathRule { globs: vec![Glob::new(pattern.as_bytes(), newlines)], except, by: by.clone(), rule });
+                        out.commands.push(PathRule {
+                            globs: vec![Glob::new(pattern.as_bytes(), newlines)],
+                            except,
+                            by: by.clone(),
+                            rule,
+                        });
                     }
                     _ => match Entry::parse(&pattern, self.scope) {
                         Ok(entry) => {
-                            let list = if what == "bind" { &mut out.bind } else { &mut out.connect };
-                            list.push(NetRule { entry, by: by.clone(), rule });
+                            let list = if what == "bind" {
+                                &mut out.bind
+                            } else {
+                                &mut out.connect
+                            };
+                            list.push(NetRule {
+                                entry,
+                                by: by.clone(),
+                                rule,
+                            });
                         }
                         Err(text) => self.error(place, &text),
                     },
@@ -299,24 +364,43 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
         let mut compiled = Compiled::default();
         for loaded in find(name, request.search, &mut Vec::new())? {
             hash.update(loaded.sha256.as_bytes());
-            info.push(format!("{} {} sha256:{}", loaded.pack.metadata.id, loaded.file, loaded.sha256));
+            info.push(format!(
+                "{} {} sha256:{}",
+                loaded.pack.metadata.id, loaded.file, loaded.sha256
+            ));
             match loaded.pack.mode.as_deref() {
                 Some("audit" | "audit_only") => mode = Mode::Audit,
                 Some("enforce") | None => {}
                 Some(other) => errors.push(format!("{}: mode `{other}`; expected enforce or audit", loaded.file)),
             }
-            Maker { layer, loaded: &loaded, scope: request.scope, errors: &mut errors, notes: &mut notes }.compile(&mut compiled);
+            Maker {
+                layer,
+                loaded: &loaded,
+                scope: request.scope,
+                errors: &mut errors,
+                notes: &mut notes,
+            }
+            .compile(&mut compiled);
         }
         packs.push((layer, compiled));
         Ok(())
     };
-    let mut machine: Vec<PathBuf> =
-        std::fs::read_dir(request.machine_dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "yaml")).collect();
+    let mut machine: Vec<PathBuf> = std::fs::read_dir(request.machine_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     machine.sort();
     for file in machine {
         add(Layer::Machine, &file.display().to_string())?;
     }
-    let launch = if request.launch.is_empty() { &request.profile.packs } else { request.launch };
+    let launch = if request.launch.is_empty() {
+        &request.profile.packs
+    } else {
+        request.launch
+    };
     for name in launch {
         add(Layer::Launch, name)?;
     }
@@ -325,7 +409,11 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     }
     let profile = request.profile;
     let mut network = Vec::new();
-    let of_env = profile.needs.network_env.iter().filter_map(|name| host_of((request.env)(name)?.as_str()));
+    let of_env = profile
+        .needs
+        .network_env
+        .iter()
+        .filter_map(|name| host_of((request.env)(name)?.as_str()));
     for text in profile.needs.network.iter().cloned().chain(of_env) {
         match Entry::parse(&text, request.scope) {
             Ok(entry) => network.push(entry),
@@ -337,7 +425,11 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     }
     let own = |id: &str, decision: Decision, reason: &str, layer: Layer| Rule {
         id: id.to_owned(),
-        severity: if decision == Decision::Block { Severity::High } else { Severity::Medium },
+        severity: if decision == Decision::Block {
+            Severity::High
+        } else {
+            Severity::Medium
+        },
         layer,
         pack: String::new(),
         decision,
@@ -353,15 +445,44 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             read: globs(&profile.needs.read),
             write: globs(&profile.needs.write),
             network,
-            rule: own("profile.needs.allow", Decision::Allow, &format!("profile {} needs it", profile.name), Layer::Launch),
+            rule: own(
+                "profile.needs.allow",
+                Decision::Allow,
+                &format!("profile {} needs it", profile.name),
+                Layer::Launch,
+            ),
         },
-        system: request.system_trees.iter().map(|path| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()).collect(),
+        system: request
+            .system_trees
+            .iter()
+            .map(|path| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec())
+            .collect(),
         fallback: [
-            own("filesystem.default.allow", Decision::Allow, "no rule matches", Layer::Default),
-            own("commands.default.require_approval", Decision::RequireApproval, "no rule matches the command", Layer::Default),
-            own("network.default.require_approval", Decision::RequireApproval, "no rule matches the address", Layer::Default),
+            own(
+                "filesystem.default.allow",
+                Decision::Allow,
+                "no rule matches",
+                Layer::Default,
+            ),
+            own(
+                "commands.default.require_approval",
+                Decision::RequireApproval,
+                "no rule matches the command",
+                Layer::Default,
+            ),
+            own(
+                "network.default.require_approval",
+                Decision::RequireApproval,
+                "no rule matches the address",
+                Layer::Default,
+            ),
         ],
-        metadata: own("boundary.metadata.block", Decision::Block, "a cloud's metadata service hands out credentials", Layer::Boundary),
+        metadata: own(
+            "boundary.metadata.block",
+            Decision::Block,
+            "a cloud's metadata service hands out credentials",
+            Layer::Boundary,
+        ),
         info,
         notes,
         digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -375,12 +496,19 @@ fn host_of(url: &str) -> Option<String> {
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
     let has_port = host.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-    Some(if has_port { host.to_owned() } else { format!("{host}:{}", if scheme == "http" { 80 } else { 443 }) })
+    Some(if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:{}", if scheme == "http" { 80 } else { 443 })
+    })
 }
 
 impl Policy {
     fn in_system(&self, path: &[u8]) -> bool {
-        self.system.iter().any(|tree| path.strip_prefix(tree.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+        self.system.iter().any(|tree| {
+            path.strip_prefix(tree.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        })
     }
 
     fn layers<'p>(
@@ -395,7 +523,13 @@ impl Policy {
             let found = answer(pack).or_else(|| {
                 let stated = default(pack)?;
                 // A need turns only a launch layer's stated default into allow.
-                Some(if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() { &self.needs.rule } else { stated })
+                Some(
+                    if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() {
+                        &self.needs.rule
+                    } else {
+                        stated
+                    },
+                )
             });
             if let Some(rule) = found
                 && strictest.is_none_or(|old| rule.decision > old.decision)
@@ -404,7 +538,10 @@ impl Policy {
             }
         }
         let rule = strictest.unwrap_or(fallback);
-        Verdict { decision: rule.decision, rule }
+        Verdict {
+            decision: rule.decision,
+            rule,
+        }
     }
 
     fn path_rule<'p>(&self, rules: &'p [PathRule], path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
@@ -412,7 +549,10 @@ impl Policy {
         let mut strictest: Option<&'p Rule> = None;
         for rule in rules {
             if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                && rule.globs.iter().any(|glob| (!system || glob.reaches_system()) && glob.matches(path))
+                && rule
+                    .globs
+                    .iter()
+                    .any(|glob| (!system || glob.reaches_system()) && glob.matches(path))
                 && !rule.except.iter().any(|glob| glob.matches(path))
                 && asked_by(&rule.by, by)
             {
@@ -445,7 +585,15 @@ impl Policy {
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
         let below = [dir, b"/"].concat();
         let [fallback, ..] = &self.fallback;
-        self.layers(|pack| self.path_rule(&pack.read, dir, by).max_by_decision(self.path_rule(&pack.read, &below, by)), |_| None, || false, fallback)
+        self.layers(
+            |pack| {
+                self.path_rule(&pack.read, dir, by)
+                    .max_by_decision(self.path_rule(&pack.read, &below, by))
+            },
+            |_| None,
+            || false,
+            fallback,
+        )
     }
 
     /// Whether moving a folder keeps each rule's answer for everything below it.
@@ -456,14 +604,26 @@ impl Policy {
         self.in_system(&old) == self.in_system(&new)
             && same(&self.needs.read)
             && same(&self.needs.write)
-            && self.packs.iter().all(|(_, pack)| pack.read.iter().chain(&pack.write).all(|rule| same(&rule.globs) && same(&rule.except)))
+            && self.packs.iter().all(|(_, pack)| {
+                pack.read
+                    .iter()
+                    .chain(&pack.write)
+                    .all(|rule| same(&rule.globs) && same(&rule.except))
+            })
     }
 
     /// Paths that restrictive rules name literally.
     #[must_use]
     pub fn literal_paths(&self) -> Vec<Vec<u8>> {
-        let rules = self.packs.iter().flat_map(|(_, pack)| pack.read.iter().chain(&pack.write));
-        rules.filter(|rule| rule.rule.decision >= Decision::RequireApproval).flat_map(|rule| &rule.globs).filter_map(|glob| glob.literal().map(<[u8]>::to_vec)).collect()
+        let rules = self
+            .packs
+            .iter()
+            .flat_map(|(_, pack)| pack.read.iter().chain(&pack.write));
+        rules
+            .filter(|rule| rule.rule.decision >= Decision::RequireApproval)
+            .flat_map(|rule| &rule.globs)
+            .filter_map(|glob| glob.literal().map(<[u8]>::to_vec))
+            .collect()
     }
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
@@ -476,7 +636,9 @@ impl Policy {
                 let mut strictest: Option<&Rule> = None;
                 for rule in &pack.commands {
                     if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                        && lines.iter().any(|line| rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line)))
+                        && lines.iter().any(|line| {
+                            rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
+                        })
                         && asked_by(&rule.by, by)
                     {
                         strictest = Some(&rule.rule);
@@ -499,20 +661,34 @@ impl Policy {
     /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
     pub fn network(&self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'_> {
         let strictest = |rules: &'_ [NetRule]| -> Option<usize> {
-            let matching = rules.iter().enumerate().filter(|(_, rule)| rule.entry.matches(endpoint) && asked_by(&rule.by, by));
-            matching.max_by_key(|(_, rule)| rule.rule.decision).map(|(index, _)| index)
+            let matching = rules
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| rule.entry.matches(endpoint) && asked_by(&rule.by, by));
+            matching
+                .max_by_key(|(_, rule)| rule.rule.decision)
+                .map(|(index, _)| index)
         };
         if op == NetOp::Connect
             && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) = endpoint
             && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
         {
-            return Verdict { decision: Decision::Block, rule: &self.metadata };
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.metadata,
+            };
         }
         let [free, _, fallback] = &self.fallback;
         let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) if ip.is_loopback());
         if op == NetOp::Bind {
-            let rule_for = |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
-            return self.layers(rule_for, |pack| if loopback { None } else { pack.default_network.as_ref() }, || false, if loopback { free } else { fallback });
+            let rule_for =
+                |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
+            return self.layers(
+                rule_for,
+                |pack| if loopback { None } else { pack.default_network.as_ref() },
+                || false,
+                if loopback { free } else { fallback },
+            );
         }
         self.layers(
             |pack| list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule),

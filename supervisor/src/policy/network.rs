@@ -25,14 +25,20 @@ impl Entry {
             return Ok(Self::Unix(expand(path, scope, true)));
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(|| format!("`{text}`: the `]` of an IPv6 address is missing"))?;
+            let (host, rest) = rest
+                .split_once(']')
+                .ok_or_else(|| format!("`{text}`: the `]` of an IPv6 address is missing"))?;
             (host, rest.strip_prefix(':'))
         } else if text.matches(':').count() > 1 {
             (text, None)
         } else {
-            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+            text.split_once(':')
+                .map_or((text, None), |(host, port)| (host, Some(port)))
         };
-        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is no port (0 to 65535, a range a-b, or *)"));
+        let number = |text: &str| {
+            text.parse::<u16>()
+                .map_err(|_| format!("`{text}` is no port (0 to 65535, a range a-b, or *)"))
+        };
         let (low, high) = match port {
             None | Some("*") => (0, u16::MAX),
             Some(range) => match range.split_once('-') {
@@ -54,20 +60,32 @@ impl Entry {
             return Ok(Self::Net(vec![IpNet::from(ip)], low, high));
         }
         if host.contains('/') {
-            return host.parse::<IpNet>().map(|net| Self::Net(vec![net], low, high)).map_err(|_| format!("`{host}` is no CIDR block (10.0.0.0/8, fd00::/8)"));
+            return host
+                .parse::<IpNet>()
+                .map(|net| Self::Net(vec![net], low, high))
+                .map_err(|_| format!("`{host}` is no CIDR block (10.0.0.0/8, fd00::/8)"));
         }
-        let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'*');
+        let label = |label: &str| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'*')
+        };
         if host.trim_end_matches('.').split('.').all(label) && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return Ok(Self::Name(host.to_ascii_lowercase()));
         }
-        Err(format!("`{text}` is neither an address, a CIDR block, a host's name, `localhost` nor `unix:/path`"))
+        Err(format!(
+            "`{text}` is neither an address, a CIDR block, a host's name, `localhost` nor `unix:/path`"
+        ))
     }
 
     /// Whether the other end is meant.
     #[must_use]
     pub fn matches(&self, endpoint: &Endpoint<'_>) -> bool {
         match (self, endpoint) {
-            (Self::Net(nets, low, high), Endpoint::Tcp(ip, port)) => (low..=high).contains(&port) && nets.iter().any(|net| net.contains(ip)),
+            (Self::Net(nets, low, high), Endpoint::Tcp(ip, port)) => {
+                (low..=high).contains(&port) && nets.iter().any(|net| net.contains(ip))
+            }
             (Self::Unix(globs), Endpoint::Unix(path)) => globs.iter().any(|glob| glob.matches(path)),
             _ => false,
         }
@@ -81,7 +99,11 @@ mod tests {
 
     #[test]
     fn entries_mean_what_they_say() {
-        let scope = Scope { workspace: "/ws".into(), home: "/h".into(), tmp: vec![] };
+        let scope = Scope {
+            workspace: "/ws".into(),
+            home: "/h".into(),
+            tmp: vec![],
+        };
         for (entry, ip, port, wanted) in [
             ("10.0.0.0/8:5432", "10.1.2.3", 5432, true),
             ("10.0.0.0/8:5432", "10.1.2.3", 5433, false),
@@ -93,7 +115,11 @@ mod tests {
             ("api.example.com:443", "192.0.2.1", 443, false),
         ] {
             let entry = Entry::parse(entry, &scope).unwrap();
-            assert_eq!(entry.matches(&Endpoint::Tcp(ip.parse().unwrap(), port)), wanted, "{entry:?}");
+            assert_eq!(
+                entry.matches(&Endpoint::Tcp(ip.parse().unwrap(), port)),
+                wanted,
+                "{entry:?}"
+            );
         }
         for bad in ["10.0.0.0/99", "1.2.3.4:99999", "[::1", "1.2.3:80", "a b", "x:9-1"] {
             assert!(Entry::parse(bad, &scope).is_err(), "{bad}");

@@ -236,10 +236,14 @@ pub fn parse<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, 
 
 fn read(path: &Path) -> Result<Option<String>, Diagnostics> {
     match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > SIZE_MAX => {
-            Err(Diagnostics(format!("{}: {} bytes; a pack may have 10 MiB at most: split it with `inherits`", path.display(), meta.len())))
-        }
-        Ok(_) => std::fs::read_to_string(path).map(Some).map_err(|error| Diagnostics(format!("{}: {error}", path.display()))),
+        Ok(meta) if meta.len() > SIZE_MAX => Err(Diagnostics(format!(
+            "{}: {} bytes; a pack may have 10 MiB at most: split it with `inherits`",
+            path.display(),
+            meta.len()
+        ))),
+        Ok(_) => std::fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| Diagnostics(format!("{}: {error}", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Diagnostics(format!("{}: {error}", path.display()))),
     }
@@ -251,15 +255,23 @@ pub fn find(name: &str, search: &[PathBuf], chain: &mut Vec<String>) -> Result<V
     let pack: Pack = parse(&file, &text)?;
     let id = pack.metadata.id.clone();
     if chain.contains(&id) || chain.len() > INHERIT_MAX {
-        return Err(Diagnostics(format!("{file}: pack `{id}` inherits itself: {} -> {id}", chain.join(" -> "))));
+        return Err(Diagnostics(format!(
+            "{file}: pack `{id}` inherits itself: {} -> {id}",
+            chain.join(" -> ")
+        )));
     }
     chain.push(id);
     let mut all = Vec::new();
     for parent in pack.metadata.inherits.as_ref().map(OneOrMany::list).unwrap_or_default() {
-        all.extend(find(&parent, search, chain).map_err(|error| Diagnostics(format!("{error}\n  inherited by {file}")))?);
+        all.extend(
+            find(&parent, search, chain).map_err(|error| Diagnostics(format!("{error}\n  inherited by {file}")))?,
+        );
     }
     chain.pop();
-    let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     all.push(Loaded { pack, file, sha256 });
     Ok(all)
 }
@@ -276,8 +288,15 @@ fn locate(name: &str, search: &[PathBuf]) -> Result<(String, String), Diagnostic
             }
         }
     }
-    builtin::PACKS.iter().find(|(id, _)| *id == name).map(|(id, text)| (format!("builtin:{id}"), (*text).to_owned())).ok_or_else(|| {
-        let known: Vec<&str> = builtin::PACKS.iter().map(|(id, _)| *id).collect();
-        Diagnostics(format!("no policy `{name}`; built in are {}; a file is named with a slash or .yaml", known.join(", ")))
-    })
+    builtin::PACKS
+        .iter()
+        .find(|(id, _)| *id == name)
+        .map(|(id, text)| (format!("builtin:{id}"), (*text).to_owned()))
+        .ok_or_else(|| {
+            let known: Vec<&str> = builtin::PACKS.iter().map(|(id, _)| *id).collect();
+            Diagnostics(format!(
+                "no policy `{name}`; built in are {}; a file is named with a slash or .yaml",
+                known.join(", ")
+            ))
+        })
 }

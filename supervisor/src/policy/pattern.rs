@@ -32,21 +32,36 @@ impl Glob {
                 }
             }
         }
-        Self { parts, newlines, system: true }
+        Self {
+            parts,
+            newlines,
+            system: true,
+        }
     }
 
     /// Whether all of `text` matches; linear in its length for each literal part.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
-        let [first, rest @ ..] = self.parts.as_slice() else { return false };
-        let Some((last, middle)) = rest.split_last() else { return first == text };
+        let [first, rest @ ..] = self.parts.as_slice() else {
+            return false;
+        };
+        let Some((last, middle)) = rest.split_last() else {
+            return first == text;
+        };
         let lines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
         if !self.newlines && lines(text) != self.parts.iter().map(|part| lines(part)).sum::<usize>() {
             return false;
         }
-        let Some(mut text) = text.strip_prefix(first.as_slice()).and_then(|text| text.strip_suffix(last.as_slice())) else { return false };
+        let Some(mut text) = text
+            .strip_prefix(first.as_slice())
+            .and_then(|text| text.strip_suffix(last.as_slice()))
+        else {
+            return false;
+        };
         for part in middle {
-            let Some(at) = memchr::memmem::find(text, part) else { return false };
+            let Some(at) = memchr::memmem::find(text, part) else {
+                return false;
+            };
             text = text.get(at + part.len()..).unwrap_or_default();
         }
         true
@@ -128,7 +143,11 @@ pub fn expand(text: &str, scope: &Scope, newlines: bool) -> Vec<Glob> {
     let bytes = |path: &std::path::Path| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
     let glob = |text: &[u8]| Glob::new(text, newlines);
     if let Some(rest) = text.strip_prefix("${tmp}") {
-        return scope.tmp.iter().map(|tmp| glob(&[&bytes(tmp), rest.as_bytes()].concat())).collect();
+        return scope
+            .tmp
+            .iter()
+            .map(|tmp| glob(&[&bytes(tmp), rest.as_bytes()].concat()))
+            .collect();
     }
     for (variable, path) in [("${workspace}", &scope.workspace), ("${home}", &scope.home)] {
         if let Some(rest) = text.strip_prefix(variable) {
@@ -140,9 +159,15 @@ pub fn expand(text: &str, scope: &Scope, newlines: bool) -> Vec<Glob> {
     }
     let any_depth = text.strip_prefix("**/").unwrap_or(text);
     if any_depth.len() < text.len() || !text.contains('/') {
-        return vec![Glob { system: false, ..glob(format!("*/{any_depth}").as_bytes()) }];
+        return vec![Glob {
+            system: false,
+            ..glob(format!("*/{any_depth}").as_bytes())
+        }];
     }
-    vec![Glob { system: false, ..glob(&[&bytes(&scope.workspace), &b"/"[..], text.as_bytes()].concat()) }]
+    vec![Glob {
+        system: false,
+        ..glob(&[&bytes(&scope.workspace), &b"/"[..], text.as_bytes()].concat())
+    }]
 }
 
 #[cfg(test)]
@@ -151,7 +176,11 @@ mod tests {
     use crate::policy::Scope;
 
     fn scope() -> Scope {
-        Scope { workspace: "/ws".into(), home: "/home/u".into(), tmp: vec!["/tmp".into(), "/var/tmp".into()] }
+        Scope {
+            workspace: "/ws".into(),
+            home: "/home/u".into(),
+            tmp: vec!["/tmp".into(), "/var/tmp".into()],
+        }
     }
 
     #[test]
@@ -173,7 +202,13 @@ mod tests {
             ("/a*b*c", "/axbxc", true),
             ("/a*b*c", "/axcxb", false),
         ] {
-            assert_eq!(expand(pattern, &scope(), true).iter().any(|g| g.matches(path.as_bytes())), wanted, "{pattern} {path}");
+            assert_eq!(
+                expand(pattern, &scope(), true)
+                    .iter()
+                    .any(|g| g.matches(path.as_bytes())),
+                wanted,
+                "{pattern} {path}"
+            );
         }
     }
 
@@ -199,7 +234,9 @@ mod tests {
             (".env", "/ws/a/", "/ws/b/c/", true),
         ] {
             assert_eq!(
-                expand(pattern, &scope(), true).iter().all(|g| g.same_below(old.as_bytes(), new.as_bytes())),
+                expand(pattern, &scope(), true)
+                    .iter()
+                    .all(|g| g.same_below(old.as_bytes(), new.as_bytes())),
                 same,
                 "{pattern} {old} {new}"
             );

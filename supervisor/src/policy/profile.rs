@@ -57,7 +57,10 @@ pub struct Needs {
 impl Profile {
     /// The profile `name`, or the one chosen by the command's base name, else `default`.
     pub fn load(name: Option<&str>, command: &str) -> Result<Self, Diagnostics> {
-        let all = builtin::PROFILES.iter().map(|(id, text)| parse::<Self>(&format!("builtin:{id}"), text)).collect::<Result<Vec<_>, _>>()?;
+        let all = builtin::PROFILES
+            .iter()
+            .map(|(id, text)| parse::<Self>(&format!("builtin:{id}"), text))
+            .collect::<Result<Vec<_>, _>>()?;
         let base = command.rsplit('/').next().unwrap_or(command);
         let found = match name {
             Some(name) => all.iter().find(|profile| profile.name == name).ok_or_else(|| {

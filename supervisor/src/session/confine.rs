@@ -2,7 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope,
+};
 
 /// The newest ABI whose rights are handled; older kernels handle what they know.
 const NEWEST: ABI = ABI::V6;
@@ -17,12 +20,18 @@ pub(super) fn floor() -> Result<Option<OwnedFd>, RulesetError> {
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     let Ok(root) = PathFd::new("/") else { return Ok(None) };
-    Ok(created.add_rule(PathBeneath::new(root, AccessFs::Execute | AccessFs::ReadFile))?.into())
+    Ok(created
+        .add_rule(PathBeneath::new(root, AccessFs::Execute | AccessFs::ReadFile))?
+        .into())
 }
 
 /// Keeps the reaper's signals inside the tree, so that it can end all of it at once; none before Linux 6.12.
 pub(super) fn signal_scope() -> Result<Option<OwnedFd>, RulesetError> {
-    Ok(Ruleset::default().set_compatibility(CompatLevel::BestEffort).scope(Scope::Signal)?.create()?.into())
+    Ok(Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .scope(Scope::Signal)?
+        .create()?
+        .into())
 }
 
 /// The envelope: what acts for the tree reaches no process and no abstract socket outside it, and changes no mount.
@@ -33,7 +42,9 @@ pub(super) fn enter_envelope() -> Result<(), RulesetError> {
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     let Ok(root) = PathFd::new("/") else { return Ok(()) };
-    created.add_rule(PathBeneath::new(root, AccessFs::from_all(NEWEST)))?.restrict_self()?;
+    created
+        .add_rule(PathBeneath::new(root, AccessFs::from_all(NEWEST)))?
+        .restrict_self()?;
     Ok(())
 }
 

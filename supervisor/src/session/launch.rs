@@ -18,7 +18,19 @@ use crate::text::printable;
 /// Packs of the machine, root's.
 const MACHINE: &str = "/etc/cavra/policy.d";
 /// Trees that patterns by name do not reach into.
-const SYSTEM_TREES: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/etc/ssl", "/etc/ca-certificates", "/proc", "/sys"];
+const SYSTEM_TREES: &[&str] = &[
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/opt",
+    "/etc/ssl",
+    "/etc/ca-certificates",
+    "/proc",
+    "/sys",
+];
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +50,9 @@ pub enum LaunchError {
     Control(#[from] ControlError),
     #[error("this kernel has no usable Landlock ({0}); Linux 6.1 with `landlock` in lsm= is needed")]
     Landlock(String),
-    #[error("already inside a user-notify sandbox (the kernel gives one listener to a tree): start cavra-run outside it")]
+    #[error(
+        "already inside a user-notify sandbox (the kernel gives one listener to a tree): start cavra-run outside it"
+    )]
     Nested,
     #[error("{step}: {error}")]
     Step { step: &'static str, error: String },
@@ -56,7 +70,10 @@ impl LaunchError {
     }
 
     pub(super) fn step(step: &'static str) -> impl FnOnce(&dyn std::fmt::Display) -> Self {
-        move |error| Self::Step { step, error: error.to_string() }
+        move |error| Self::Step {
+            step,
+            error: error.to_string(),
+        }
     }
 }
 
@@ -81,16 +98,33 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     }
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
-    let workspace = asked.canonicalize().map_err(|error| LaunchError::Workspace(asked.clone(), error))?;
+    let workspace = asked
+        .canonicalize()
+        .map_err(|error| LaunchError::Workspace(asked.clone(), error))?;
     if !workspace.is_dir() {
-        return Err(LaunchError::Workspace(asked, std::io::Error::from_raw_os_error(libc::ENOTDIR)));
+        return Err(LaunchError::Workspace(
+            asked,
+            std::io::Error::from_raw_os_error(libc::ENOTDIR),
+        ));
     }
-    let cwd = if here.starts_with(&workspace) { here } else { workspace.clone() };
-    let name = options.command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let cwd = if here.starts_with(&workspace) {
+        here
+    } else {
+        workspace.clone()
+    };
+    let name = options
+        .command
+        .first()
+        .map(|word| word.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let profile = Profile::load(options.profile.as_deref(), &name)?;
     let scope = scope(&workspace);
     let repository = workspace.join(".cavra/policy.yaml");
-    let search: Vec<PathBuf> = [scope.home.join(".config/cavra/policies"), PathBuf::from("/etc/cavra/policies")].into();
+    let search: Vec<PathBuf> = [
+        scope.home.join(".config/cavra/policies"),
+        PathBuf::from("/etc/cavra/policies"),
+    ]
+    .into();
     let trees: Vec<PathBuf> = SYSTEM_TREES.iter().map(PathBuf::from).collect();
     let policy = policy::load(&policy::Request {
         launch: &options.policy,
@@ -105,10 +139,16 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = new_id("ses_", 6).map_err(|error| LaunchError::step("session id")(&error))?;
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten()
+        .map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
     let opening = Opening {
         session_id: session_id.clone(),
-        agent_id: options.agent_id.clone().unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned()),
+        agent_id: options
+            .agent_id
+            .clone()
+            .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned()),
         actor: options.actor.clone().unwrap_or(user),
         command: options.command.iter().map(|word| printable(word.as_bytes())).collect(),
         workspace: printable(workspace.as_os_str().as_bytes()),
@@ -120,33 +160,61 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     let plan = plan(&options, &profile, &program, &cwd)?;
     let journal = Journal::create(options.evidence.as_deref(), &opening)?;
     let control = ControlServer::bind(&session_id)?;
-    Ok(Prepared { plan, policy, journal, control, mode, options })
+    Ok(Prepared {
+        plan,
+        policy,
+        journal,
+        control,
+        mode,
+        options,
+    })
 }
 
 fn scope(workspace: &Path) -> Scope {
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/nonexistent"), PathBuf::from);
-    let mut tmp: Vec<PathBuf> = ["/tmp", "/var/tmp", "/dev/shm"].iter().map(|path| real(path.into())).collect();
-    if let Some(dir) = std::env::var_os("TMPDIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+    let mut tmp: Vec<PathBuf> = ["/tmp", "/var/tmp", "/dev/shm"]
+        .iter()
+        .map(|path| real(path.into()))
+        .collect();
+    if let Some(dir) = std::env::var_os("TMPDIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+    {
         tmp.push(real(dir));
     }
     tmp.dedup();
-    Scope { workspace: workspace.to_path_buf(), home: real(home), tmp }
+    Scope {
+        workspace: workspace.to_path_buf(),
+        home: real(home),
+        tmp,
+    }
 }
 
 fn find_program(name: &str, cwd: &Path) -> Result<PathBuf, LaunchError> {
-    let usable = |path: &Path| path.is_file() && path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
+    let usable =
+        |path: &Path| path.is_file() && path.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o111 != 0);
     if name.contains('/') {
-        let path = if Path::new(name).is_absolute() { PathBuf::from(name) } else { std::env::current_dir().unwrap_or_else(|_| cwd.to_path_buf()).join(name) };
+        let path = if Path::new(name).is_absolute() {
+            PathBuf::from(name)
+        } else {
+            std::env::current_dir().unwrap_or_else(|_| cwd.to_path_buf()).join(name)
+        };
         return match path.metadata() {
             Ok(_) if usable(&path) => Ok(path),
-            Ok(_) => Err(LaunchError::NotExecutable(name.to_owned(), "not an executable file".to_owned())),
+            Ok(_) => Err(LaunchError::NotExecutable(
+                name.to_owned(),
+                "not an executable file".to_owned(),
+            )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(LaunchError::NotFound(name.to_owned())),
             Err(error) => Err(LaunchError::NotExecutable(name.to_owned(), error.to_string())),
         };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| usable(path)).ok_or_else(|| LaunchError::NotFound(name.to_owned()))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| usable(path))
+        .ok_or_else(|| LaunchError::NotFound(name.to_owned()))
 }
 
 fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
@@ -157,21 +225,38 @@ fn plan(options: &Options, profile: &Profile, program: &Path, cwd: &Path) -> Res
     let rows = filter::rows(profile.debug);
     let programs = filter::compile(&rows).map_err(|error| LaunchError::step("filter")(&error))?;
     let convert = |program: &seccompiler::BpfProgram| -> Vec<Instruction> {
-        program.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect()
+        program
+            .iter()
+            .map(|i| Instruction {
+                code: i.code,
+                jt: i.jt,
+                jf: i.jf,
+                k: i.k,
+            })
+            .collect()
     };
-    let passes = |name: &str| tables::passes(&profile.env.pass, name) || options.env.iter().any(|wanted| wanted == name);
+    let passes =
+        |name: &str| tables::passes(&profile.env.pass, name) || options.env.iter().any(|wanted| wanted == name);
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         passes(&name) || !(tables::loads_code(&name) || tables::looks_secret(&name))
     });
-    let env = env.map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat()))).collect::<Result<Vec<_>, _>>()?;
+    let env = env
+        .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
+        .collect::<Result<Vec<_>, _>>()?;
     let landlock = |error: landlock::RulesetError| LaunchError::Landlock(error.to_string());
     Ok(Plan {
         program: c_string(program.as_os_str())?,
-        argv: options.command.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?,
+        argv: options
+            .command
+            .iter()
+            .map(|word| c_string(word))
+            .collect::<Result<Vec<_>, _>>()?,
         env,
         cwd: c_string(cwd.as_os_str())?,
-        floor: confine::floor().map_err(landlock)?.ok_or_else(|| LaunchError::Landlock("no ruleset".to_owned()))?,
+        floor: confine::floor()
+            .map_err(landlock)?
+            .ok_or_else(|| LaunchError::Landlock("no ruleset".to_owned()))?,
         signal_scope: confine::signal_scope().map_err(landlock)?,
         notify: convert(&programs.notify),
         plain: programs.plain.iter().map(convert).collect(),

@@ -9,8 +9,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 
-use super::launch::{LaunchError, Prepared};
 use super::confine;
+use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
 use crate::evidence::Totals;
@@ -18,22 +18,37 @@ use crate::sys::notify::Listener;
 use crate::sys::process::{kill, prctl};
 
 /// Signals that somebody sends to cavra-run and means for the command.
-const FORWARDED: &[Signal] =
-    &[Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+const FORWARDED: &[Signal] = &[
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 /// Signals of job control: the command stops, and cavra-run follows it.
 const HELD: &[Signal] = &[Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
 
 /// Starts the session and stays until nothing of it is left; the exit status is the command's.
 pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
-    let Prepared { plan, policy, journal, control, mode, options } = prepared;
+    let Prepared {
+        plan,
+        policy,
+        journal,
+        control,
+        mode,
+        options,
+    } = prepared;
     let step = LaunchError::step;
     let terminal = Terminal::save();
     let mut signals = SigSet::empty();
     FORWARDED.iter().chain(HELD).for_each(|signal| signals.add(*signal));
     let mut before = SigSet::empty();
-    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before)).map_err(|e| step("signals")(&e))?;
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), Some(&mut before))
+        .map_err(|e| step("signals")(&e))?;
     let forwarded: SigSet = FORWARDED.iter().copied().collect();
-    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|e| step("signals")(&e))?;
+    let signals = SignalFd::with_flags(&forwarded, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|e| step("signals")(&e))?;
 
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|e| step("no new privileges")(&e))?;
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| step("subreaper")(&e))?;
@@ -61,10 +76,21 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     listener.set_sync_wake_up();
     let desk = Desk::new(options.approval_timeout);
     let warn = !std::io::stderr().is_terminal();
-    let boundary = Arc::new(Boundary::new(listener, policy, journal, desk.clone(), spawned.reaper, mode, options.approvals, warn));
+    let boundary = Arc::new(Boundary::new(
+        listener,
+        policy,
+        journal,
+        desk.clone(),
+        spawned.reaper,
+        mode,
+        options.approvals,
+        warn,
+    ));
     let socket = control.path().to_path_buf();
     let shared = boundary.clone();
-    control.start(desk, move |pid| shared.tasks.in_tree(pid)).map_err(|e| step("control socket")(&e))?;
+    control
+        .start(desk, move |pid| shared.tasks.in_tree(pid))
+        .map_err(|e| step("control socket")(&e))?;
     boundary::serve(&boundary);
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
@@ -95,14 +121,27 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
 
 fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
     let error = std::io::Error::from_raw_os_error(errno).to_string();
-    let name = options.command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = options
+        .command
+        .first()
+        .map(|word| word.to_string_lossy().into_owned())
+        .unwrap_or_default();
     match step {
         Step::Exec if errno == libc::ENOENT => LaunchError::NotFound(name),
         Step::Exec => LaunchError::NotExecutable(name, error),
-        Step::Chdir => LaunchError::Step { step: "working folder", error },
+        Step::Chdir => LaunchError::Step {
+            step: "working folder",
+            error,
+        },
         Step::Floor => LaunchError::Landlock(error),
-        Step::Listener | Step::Send => LaunchError::Step { step: "seccomp listener", error },
-        Step::Filter => LaunchError::Step { step: "seccomp filter", error },
+        Step::Listener | Step::Send => LaunchError::Step {
+            step: "seccomp listener",
+            error,
+        },
+        Step::Filter => LaunchError::Step {
+            step: "seccomp filter",
+            error,
+        },
         Step::Fork => LaunchError::Step { step: "fork", error },
     }
 }
@@ -125,7 +164,10 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
             continue;
         }
         let readable = |fd: &nix::poll::PollFd<'_>| fd.any().unwrap_or(false);
-        let (has_event, has_signal) = (polled.first().is_some_and(readable), polled.get(1).is_some_and(readable));
+        let (has_event, has_signal) = (
+            polled.first().is_some_and(readable),
+            polled.get(1).is_some_and(readable),
+        );
         if has_signal {
             while let Ok(Some(info)) = signals.read_signal() {
                 // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on.
@@ -163,12 +205,21 @@ fn receive_listener(socket: &OwnedFd) -> Option<OwnedFd> {
     let mut byte = [0u8; 1];
     let mut iov = [std::io::IoSliceMut::new(&mut byte)];
     let mut space = nix::cmsg_space!([i32; 1]);
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut iov, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
-    message.cmsgs().ok()?.find_map(|part| match part {
-        ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    })
-    .map(crate::sys::adopt)
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut iov,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )
+    .ok()?;
+    message
+        .cmsgs()
+        .ok()?
+        .find_map(|part| match part {
+            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+            _ => None,
+        })
+        .map(crate::sys::adopt)
 }
 
 /// The terminal's settings at the start, put back at the end whatever the command did to them.

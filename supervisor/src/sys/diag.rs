@@ -28,7 +28,20 @@ pub fn listener_cookies(port: u16) -> Result<Vec<u64>, Errno> {
         request.extend_from_slice(&[u8::try_from(family).map_err(|_| Errno::EINVAL)?, 6, 0, 0]);
         request.extend_from_slice(&LISTEN.to_ne_bytes());
         request.resize(16 + REQUEST, 0);
-        let kernel = [u8::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let kernel = [
+            u8::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
         send_to(netlink.as_fd(), &request, 0, &kernel)?;
         let mut buf = vec![0u8; 32768];
         'answer: loop {
@@ -37,16 +50,28 @@ pub fn listener_cookies(port: u16) -> Result<Vec<u64>, Errno> {
             let got = usize::try_from(check(got as libc::c_long)?).map_err(|_| Errno::EIO)?;
             let mut rest = buf.get(..got).unwrap_or_default();
             while rest.len() >= 16 {
-                let len = rest.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes) as usize;
-                let kind = rest.get(4..6).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes);
+                let len = rest
+                    .get(..4)
+                    .and_then(|b| b.try_into().ok())
+                    .map_or(0, u32::from_ne_bytes) as usize;
+                let kind = rest
+                    .get(4..6)
+                    .and_then(|b| b.try_into().ok())
+                    .map_or(0, u16::from_ne_bytes);
                 if kind == 3 || kind == 2 || len < 16 {
                     break 'answer;
                 }
                 // inet_diag_msg: four bytes, then sport in network order; the cookie stands at 44 of it.
                 let message = rest.get(16..len).unwrap_or_default();
-                let source = message.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_be_bytes);
+                let source = message
+                    .get(4..6)
+                    .and_then(|b| b.try_into().ok())
+                    .map(u16::from_be_bytes);
                 if source == Some(port)
-                    && let Some(cookie) = message.get(44..52).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes)
+                    && let Some(cookie) = message
+                        .get(44..52)
+                        .and_then(|b| b.try_into().ok())
+                        .map(u64::from_ne_bytes)
                 {
                     cookies.push(cookie);
                 }

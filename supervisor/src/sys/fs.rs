@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{check, owned};
 use super::path::FdPath;
+use super::{check, owned};
 
 /// `RESOLVE_*` of openat2(2).
 pub mod resolve {
@@ -113,7 +113,10 @@ impl Stat {
 impl From<libc::stat> for Stat {
     fn from(raw: libc::stat) -> Self {
         Self {
-            id: ObjectId { dev: raw.st_dev, ino: raw.st_ino },
+            id: ObjectId {
+                dev: raw.st_dev,
+                ino: raw.st_ino,
+            },
             mode: raw.st_mode,
             nlink: raw.st_nlink,
             uid: raw.st_uid,
@@ -132,10 +135,20 @@ pub fn open(at: At<'_>, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Res
         mode: u64,
         resolve: u64,
     }
-    let how = OpenHow { flags: u64::from((flags | libc::O_CLOEXEC).cast_unsigned()), mode: u64::from(mode), resolve };
+    let how = OpenHow {
+        flags: u64::from((flags | libc::O_CLOEXEC).cast_unsigned()),
+        mode: u64::from(mode),
+        resolve,
+    };
     // SAFETY: the kernel reads the path up to its NUL and `size_of::<OpenHow>()` bytes at `how`; both outlive the call.
     owned(unsafe {
-        libc::syscall(libc::SYS_openat2, at.raw(), path.as_ptr(), &raw const how, size_of::<OpenHow>())
+        libc::syscall(
+            libc::SYS_openat2,
+            at.raw(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<OpenHow>(),
+        )
     })
 }
 
@@ -200,7 +213,15 @@ pub fn name_of(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 pub fn may(fd: BorrowedFd<'_>, mode: i32) -> Result<(), Errno> {
     let path = FdPath::new(fd.as_raw_fd());
     // SAFETY: the kernel reads the path up to its NUL; it outlives the call.
-    let rc = unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_c_str().as_ptr(), mode, libc::AT_EACCESS) };
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.as_c_str().as_ptr(),
+            mode,
+            libc::AT_EACCESS,
+        )
+    };
     check(rc).map(|_| ())
 }
 
@@ -260,7 +281,13 @@ pub fn link_object(object: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> 
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
     check(
         unsafe {
-            libc::linkat(libc::AT_FDCWD, path.as_c_str().as_ptr(), dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+            libc::linkat(
+                libc::AT_FDCWD,
+                path.as_c_str().as_ptr(),
+                dir.as_raw_fd(),
+                name.as_ptr(),
+                libc::AT_SYMLINK_FOLLOW,
+            )
         }
         .into(),
     )
@@ -277,7 +304,14 @@ pub fn link_name(from: BorrowedFd<'_>, old: &CStr, dir: BorrowedFd<'_>, name: &C
 pub fn rename(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr, flags: u32) -> Result<(), Errno> {
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
     let rc = unsafe {
-        libc::syscall(libc::SYS_renameat2, from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), flags)
+        libc::syscall(
+            libc::SYS_renameat2,
+            from.as_raw_fd(),
+            old.as_ptr(),
+            to.as_raw_fd(),
+            new.as_ptr(),
+            flags,
+        )
     };
     check(rc).map(|_| ())
 }
@@ -306,8 +340,15 @@ pub fn chown(object: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
 pub fn utimens(object: BorrowedFd<'_>, times: Option<[libc::timespec; 2]>) -> Result<(), Errno> {
     let pointer = times.as_ref().map_or(std::ptr::null(), |times| times.as_ptr());
     // SAFETY: the kernel reads an empty static string and, unless null, two timespecs that outlive the call.
-    let rc =
-        unsafe { libc::syscall(libc::SYS_utimensat, object.as_raw_fd(), c"".as_ptr(), pointer, libc::AT_EMPTY_PATH) };
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_utimensat,
+            object.as_raw_fd(),
+            c"".as_ptr(),
+            pointer,
+            libc::AT_EMPTY_PATH,
+        )
+    };
     check(rc).map(|_| ())
 }
 
@@ -323,7 +364,13 @@ pub fn setxattr(object: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32) -
     // SAFETY: the kernel reads both strings up to their NULs and `value.len()` bytes of the value; all outlive the call.
     check(
         unsafe {
-            libc::setxattr(path.as_c_str().as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+            libc::setxattr(
+                path.as_c_str().as_ptr(),
+                name.as_ptr(),
+                value.as_ptr().cast(),
+                value.len(),
+                flags,
+            )
         }
         .into(),
     )

@@ -23,7 +23,10 @@ impl RemotePtr {
 pub fn read_prefix(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<usize, Errno> {
     // Transfers are whole elements of the remote list: cut it at page borders, so that one unreadable page does not hide those before it.
     const PARTS: usize = 18;
-    let mut remote: [libc::iovec; PARTS] = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PARTS];
+    let mut remote: [libc::iovec; PARTS] = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; PARTS];
     let mut done = 0;
     while done < buf.len() {
         let mut at = at.offset(done as u64)?.0;
@@ -43,7 +46,10 @@ pub fn read_prefix(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<usize, Err
             at = next;
         }
         let target = buf.get_mut(done..done + want).ok_or(Errno::EFAULT)?;
-        let local = libc::iovec { iov_base: target.as_mut_ptr().cast(), iov_len: target.len() };
+        let local = libc::iovec {
+            iov_base: target.as_mut_ptr().cast(),
+            iov_len: target.len(),
+        };
         // SAFETY: the kernel writes at most `local.iov_len` bytes into `target`; the remote list is only read, and its addresses are
         // followed in the other process alone.
         let rc = unsafe { libc::process_vm_readv(tid.0, &raw const local, 1, remote.as_ptr(), parts, 0) };
@@ -64,16 +70,30 @@ pub fn read_prefix(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<usize, Err
 
 /// Copies exactly `buf.len()` bytes, or EFAULT.
 pub fn read_exact(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<(), Errno> {
-    if read_prefix(tid, at, buf)? == buf.len() { Ok(()) } else { Err(Errno::EFAULT) }
+    if read_prefix(tid, at, buf)? == buf.len() {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }
 
 /// `process_vm_writev`: copies all of `data` to `at`, or EFAULT. Used for results that the call owes (a name, a length), never to change arguments.
 pub fn write_exact(tid: Tid, at: RemotePtr, data: &[u8]) -> Result<(), Errno> {
-    let local = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+    let local = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
     let base = usize::try_from(at.0).map_err(|_| Errno::EFAULT)?;
-    let remote = libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(base), iov_len: data.len() };
+    let remote = libc::iovec {
+        iov_base: std::ptr::with_exposed_provenance_mut(base),
+        iov_len: data.len(),
+    };
     // SAFETY: the kernel only reads `data`; the remote address is followed in the other process alone.
     let rc = unsafe { libc::process_vm_writev(tid.0, &raw const local, 1, &raw const remote, 1, 0) };
     let done = super::check(rc as libc::c_long)?;
-    if usize::try_from(done) == Ok(data.len()) { Ok(()) } else { Err(Errno::EFAULT) }
+    if usize::try_from(done) == Ok(data.len()) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT)
+    }
 }

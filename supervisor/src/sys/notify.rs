@@ -100,14 +100,23 @@ impl Listener {
     /// Whether the last task under the filter has exited: poll tells a hang-up (K26).
     #[must_use]
     pub fn ended(&self) -> bool {
-        let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: 0, revents: 0 };
+        let mut entry = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: 0,
+            revents: 0,
+        };
         // SAFETY: the kernel reads and writes one struct pollfd, which outlives the call.
         unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLHUP != 0 }
     }
 
     /// `SECCOMP_IOCTL_NOTIF_SEND`. ENOENT when the caller died.
     pub fn send(&self, id: NotifId, answer: Answer) -> Result<(), Errno> {
-        let mut resp = libc::seccomp_notif_resp { id: id.0, val: 0, error: 0, flags: 0 };
+        let mut resp = libc::seccomp_notif_resp {
+            id: id.0,
+            val: 0,
+            error: 0,
+            flags: 0,
+        };
         match answer {
             Answer::Value(val) => resp.val = val,
             Answer::Fail(errno) => resp.error = -(errno as i32),
@@ -122,7 +131,8 @@ impl Listener {
     /// `SECCOMP_IOCTL_NOTIF_ADDFD` with SEND: installs a duplicate of `fd` as the caller's lowest free descriptor and answers with
     /// its number, at once. EMFILE when the caller's table is full (K52): the call still waits then.
     pub fn install_and_send(&self, id: NotifId, fd: BorrowedFd<'_>, cloexec: bool) -> Result<(), Errno> {
-        self.add(id, fd, cloexec, libc::SECCOMP_ADDFD_FLAG_SEND as u32).map(|_| ())
+        self.add(id, fd, cloexec, libc::SECCOMP_ADDFD_FLAG_SEND as u32)
+            .map(|_| ())
     }
 
     /// `SECCOMP_IOCTL_NOTIF_ADDFD`: installs a duplicate of `fd` and returns its number there; the call still waits.

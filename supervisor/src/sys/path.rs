@@ -52,7 +52,11 @@ mod tests {
 
     #[test]
     fn a_descriptor_number_becomes_its_proc_name() {
-        for (fd, name) in [(0, c"/proc/self/fd/0"), (7, c"/proc/self/fd/7"), (1_048_576, c"/proc/self/fd/1048576")] {
+        for (fd, name) in [
+            (0, c"/proc/self/fd/0"),
+            (7, c"/proc/self/fd/7"),
+            (1_048_576, c"/proc/self/fd/1048576"),
+        ] {
             assert_eq!(FdPath::new(fd).as_c_str(), name);
         }
     }

@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{check, owned};
 use super::notify::{Tgid, Tid};
+use super::{check, owned};
 
 /// `PIDFD_THREAD`, since Linux 6.9: a pidfd of one thread.
 const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
@@ -32,7 +32,13 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno>
 pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     // SAFETY: a null siginfo asks for an ordinary kill.
     let rc = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
     };
     check(rc).map(|_| ())
 }
@@ -107,9 +113,11 @@ pub fn wait_own(flags: i32) -> Result<Waited, Errno> {
     check(pid.into())?;
     Ok(match pid {
         0 => Waited::Nothing,
-        pid if libc::WIFSTOPPED(status) => {
-            Waited::Stopped { pid, signal: libc::WSTOPSIG(status), event: (status >> 16) & 0xff }
-        }
+        pid if libc::WIFSTOPPED(status) => Waited::Stopped {
+            pid,
+            signal: libc::WSTOPSIG(status),
+            event: (status >> 16) & 0xff,
+        },
         _ if libc::WIFCONTINUED(status) => Waited::Continued,
         pid => Waited::Ended { pid, status },
     })
@@ -117,7 +125,10 @@ pub fn wait_own(flags: i32) -> Result<Waited, Errno> {
 
 /// `prlimit`, read only: the soft limit of another process. prlimit(2).
 pub fn soft_limit(tid: Tid, resource: libc::__rlimit_resource_t) -> Result<u64, Errno> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: nothing is set; the kernel writes one struct rlimit into `limit`, which outlives the call.
     check(unsafe { libc::prlimit(tid.0, resource, std::ptr::null(), &raw mut limit) }.into())?;
     Ok(limit.rlim_cur)
@@ -163,13 +174,26 @@ pub fn second_listener_refused() -> bool {
     // SAFETY: called before any thread is started; the child only makes system calls and exits.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let allow = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
-        let program = libc::sock_fprog { len: 1, filter: (&raw const allow).cast_mut() };
+        let allow = libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: libc::SECCOMP_RET_ALLOW,
+        };
+        let program = libc::sock_fprog {
+            len: 1,
+            filter: (&raw const allow).cast_mut(),
+        };
         // SAFETY: numbers only.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1usize, 0usize, 0usize, 0usize) };
         // SAFETY: the kernel reads one instruction, which outlives the call.
         let rc = unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, &raw const program)
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+                &raw const program,
+            )
         };
         // SAFETY: ends the child.
         unsafe { libc::_exit(i32::from(rc == -1)) };

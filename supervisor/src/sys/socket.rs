@@ -53,7 +53,13 @@ pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
     let mut len: libc::socklen_t = 4;
     // SAFETY: the kernel writes at most `len` bytes into `value`; both outlive the call.
     let rc = unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut len)
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
     };
     check(rc.into())?;
     Ok(value)
@@ -65,7 +71,13 @@ pub fn cookie(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let mut len: libc::socklen_t = 8;
     // SAFETY: the kernel writes at most `len` bytes into `value`; both outlive the call.
     let rc = unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, (&raw mut value).cast(), &raw mut len)
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
     };
     check(rc.into())?;
     Ok(value)
@@ -83,7 +95,11 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
 
 /// `poll` of one descriptor; whether any of `events` (or an error) came within `timeout_ms`. poll(2).
 pub fn poll(fd: BorrowedFd<'_>, events: i16, timeout_ms: i32) -> Result<bool, Errno> {
-    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events,
+        revents: 0,
+    };
     // SAFETY: the kernel reads and writes one struct pollfd, which outlives the call.
     Ok(check(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) }.into())? > 0)
 }

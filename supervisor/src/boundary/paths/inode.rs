@@ -27,7 +27,11 @@ impl Call<'_> {
         if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
             return self.held(dirfd);
         }
-        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Last::Keep } else { Last::Follow };
+        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+            Last::Keep
+        } else {
+            Last::Follow
+        };
         Ok(self.view().resolve(dirfd, &path, last)?.existing()?)
     }
 
@@ -44,7 +48,11 @@ impl Call<'_> {
         self.permit_change(operation, &object)?;
         let duplicate = self.task.duplicate(self.int(0))?;
         // The number may mean another file by now: what was decided is what is changed.
-        if fs::fstat(duplicate.as_fd())?.id == object.stat.id { Ok(duplicate) } else { Err(Errno::EBADF.into()) }
+        if fs::fstat(duplicate.as_fd())?.id == object.stat.id {
+            Ok(duplicate)
+        } else {
+            Err(Errno::EBADF.into())
+        }
     }
 }
 
@@ -70,7 +78,10 @@ pub(in crate::boundary) fn truncate(call: &Call<'_>) -> Result<Reply, Stop> {
         tgkill(call.task.tgid, call.tid(), libc::SIGXFSZ)?;
         return Err(Errno::EFBIG.into());
     }
-    done(fs::ftruncate(fs::reopen(object.fd.as_fd(), libc::O_WRONLY | libc::O_NOCTTY)?.as_fd(), length))
+    done(fs::ftruncate(
+        fs::reopen(object.fd.as_fd(), libc::O_WRONLY | libc::O_NOCTTY)?.as_fd(),
+        length,
+    ))
 }
 
 fn set_mode(call: &Call<'_>, object: &Object, mode: u64) -> Result<Reply, Stop> {
@@ -104,7 +115,11 @@ pub(in crate::boundary) fn fchmod(call: &Call<'_>) -> Result<Reply, Stop> {
 
 fn set_owner(call: &Call<'_>, object: &Object, first: usize) -> Result<Reply, Stop> {
     call.permit_change("chown", object)?;
-    done(fs::chown(object.fd.as_fd(), call.int(first).cast_unsigned(), call.int(first + 1).cast_unsigned()))
+    done(fs::chown(
+        object.fd.as_fd(),
+        call.int(first).cast_unsigned(),
+        call.int(first + 1).cast_unsigned(),
+    ))
 }
 
 pub(in crate::boundary) fn chown(call: &Call<'_>) -> Result<Reply, Stop> {
@@ -125,7 +140,11 @@ pub(in crate::boundary) fn fchownat(call: &Call<'_>) -> Result<Reply, Stop> {
 
 pub(in crate::boundary) fn fchown(call: &Call<'_>) -> Result<Reply, Stop> {
     let fd = call.changed("chown")?;
-    done(fs::chown(fd.as_fd(), call.int(1).cast_unsigned(), call.int(2).cast_unsigned()))
+    done(fs::chown(
+        fd.as_fd(),
+        call.int(1).cast_unsigned(),
+        call.int(2).cast_unsigned(),
+    ))
 }
 
 /// Two timespecs, or now for a null pointer.
@@ -134,14 +153,22 @@ fn timespecs(call: &Call<'_>, at: RemotePtr, to_nanos: i64) -> Result<Option<[li
         return Ok(None);
     }
     let raw: [u8; 32] = bytes(call.tid(), at)?;
-    let word = |index: usize| raw.as_chunks::<8>().0.get(index).map_or(0, |chunk| i64::from_ne_bytes(*chunk));
+    let word = |index: usize| {
+        raw.as_chunks::<8>()
+            .0
+            .get(index)
+            .map_or(0, |chunk| i64::from_ne_bytes(*chunk))
+    };
     let time = |index: usize| -> Result<libc::timespec, Stop> {
         let fraction = word(index + 1);
         // Microseconds are checked here; nanoseconds and their special values by the kernel.
         if to_nanos != 1 && !(0..1_000_000).contains(&fraction) {
             return Err(Errno::EINVAL.into());
         }
-        Ok(libc::timespec { tv_sec: word(index), tv_nsec: fraction.checked_mul(to_nanos).ok_or(Errno::EINVAL)? })
+        Ok(libc::timespec {
+            tv_sec: word(index),
+            tv_nsec: fraction.checked_mul(to_nanos).ok_or(Errno::EINVAL)?,
+        })
     };
     Ok(Some([time(0)?, time(2)?]))
 }
@@ -156,8 +183,16 @@ pub(in crate::boundary) fn utime(call: &Call<'_>) -> Result<Reply, Stop> {
         None
     } else {
         let raw: [u8; 16] = bytes(call.tid(), call.pointer(1))?;
-        let second = |index: usize| raw.as_chunks::<8>().0.get(index).map_or(0, |chunk| i64::from_ne_bytes(*chunk));
-        Some([0, 1].map(|index| libc::timespec { tv_sec: second(index), tv_nsec: 0 }))
+        let second = |index: usize| {
+            raw.as_chunks::<8>()
+                .0
+                .get(index)
+                .map_or(0, |chunk| i64::from_ne_bytes(*chunk))
+        };
+        Some([0, 1].map(|index| libc::timespec {
+            tv_sec: second(index),
+            tv_nsec: 0,
+        }))
     };
     set_times(call, &call.target(libc::AT_FDCWD, 0, Last::Follow)?, times)
 }
@@ -169,7 +204,11 @@ pub(in crate::boundary) fn utimes(call: &Call<'_>) -> Result<Reply, Stop> {
 
 pub(in crate::boundary) fn futimesat(call: &Call<'_>) -> Result<Reply, Stop> {
     let times = timespecs(call, call.pointer(2), 1000)?;
-    let object = if call.arg(1) == 0 { call.held(call.int(0))? } else { call.target(call.int(0), 1, Last::Follow)? };
+    let object = if call.arg(1) == 0 {
+        call.held(call.int(0))?
+    } else {
+        call.target(call.int(0), 1, Last::Follow)?
+    };
     set_times(call, &object, times)
 }
 
@@ -183,13 +222,21 @@ pub(in crate::boundary) fn utimensat(call: &Call<'_>) -> Result<Reply, Stop> {
         return Ok(Reply::Value(0));
     }
     // Without a path the descriptor itself is meant: futimens.
-    let object = if call.arg(1) == 0 { call.held(call.int(0))? } else { call.target_at(call.int(0), 1, flags)? };
+    let object = if call.arg(1) == 0 {
+        call.held(call.int(0))?
+    } else {
+        call.target_at(call.int(0), 1, flags)?
+    };
     set_times(call, &object, times)
 }
 
 fn attribute(call: &Call<'_>, arg: usize) -> Result<CString, Stop> {
     let name = string(call.tid(), call.pointer(arg), XATTR_NAME, Errno::ERANGE)?;
-    if name.is_empty() { Err(Errno::ERANGE.into()) } else { Ok(name) }
+    if name.is_empty() {
+        Err(Errno::ERANGE.into())
+    } else {
+        Ok(name)
+    }
 }
 
 fn value(call: &Call<'_>) -> Result<Vec<u8>, Stop> {
@@ -220,7 +267,12 @@ pub(in crate::boundary) fn lsetxattr(call: &Call<'_>) -> Result<Reply, Stop> {
 
 pub(in crate::boundary) fn fsetxattr(call: &Call<'_>) -> Result<Reply, Stop> {
     let (name, value) = (attribute(call, 1)?, value(call)?);
-    done(fs::setxattr(call.changed("setxattr")?.as_fd(), &name, &value, call.int(4)))
+    done(fs::setxattr(
+        call.changed("setxattr")?.as_fd(),
+        &name,
+        &value,
+        call.int(4),
+    ))
 }
 
 fn remove_attribute(call: &Call<'_>, last: Last) -> Result<Reply, Stop> {

@@ -38,7 +38,14 @@ impl Call<'_> {
             return Err(Errno::EBUSY.into());
         };
         let canonical = entry_name(dir.as_fd(), &last)?;
-        Ok(Entry { stat: held.object.as_ref().map(|object| object.stat), object: held.object, dir, last, canonical, slash: held.slash })
+        Ok(Entry {
+            stat: held.object.as_ref().map(|object| object.stat),
+            object: held.object,
+            dir,
+            last,
+            canonical,
+            slash: held.slash,
+        })
     }
 
     /// Decides a write at an entry.
@@ -48,7 +55,12 @@ impl Call<'_> {
 
     /// Decides a change of a held object.
     fn permit_change(&self, operation: &'static str, object: &Object) -> Result<(), Stop> {
-        self.permit(FileOp::Write, operation, &name(object.fd.as_fd(), &object.stat)?, Some(object))
+        self.permit(
+            FileOp::Write,
+            operation,
+            &name(object.fd.as_fd(), &object.stat)?,
+            Some(object),
+        )
     }
 
     /// Creates with the caller's umask, which is this thread's own until the next creation.

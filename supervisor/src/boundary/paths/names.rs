@@ -138,9 +138,18 @@ fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) 
         // Natively AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH, which nobody in the tree has.
         return Err(Errno::ENOENT.into());
     }
-    let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 { Last::Follow } else { Last::Keep };
+    let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 {
+        Last::Follow
+    } else {
+        Last::Keep
+    };
     let held = call.view().resolve(old.0, &path, last)?;
-    let entry_of_old = held.entry.as_ref().map(|(dir, last)| Ok::<_, Errno>((dir.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?, last.clone())));
+    let entry_of_old = held.entry.as_ref().map(|(dir, last)| {
+        Ok::<_, Errno>((
+            dir.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?,
+            last.clone(),
+        ))
+    });
     let entry_of_old = entry_of_old.transpose()?;
     let object = held.existing()?;
     let entry = new_entry(call, new.0, new.1)?;

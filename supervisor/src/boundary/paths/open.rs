@@ -69,14 +69,33 @@ pub(in crate::boundary) fn openat(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(in crate::boundary) fn creat(call: &Call<'_>) -> Result<Reply, Stop> {
-    legacy(call, libc::AT_FDCWD, 0, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, call.arg(1))
+    legacy(
+        call,
+        libc::AT_FDCWD,
+        0,
+        libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+        call.arg(1),
+    )
 }
 
 fn legacy(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32, mode: u64) -> Result<Reply, Stop> {
     let flags = flags & VALID;
     let creates = flags & (libc::O_CREAT | TMPFILE_BIT) != 0;
-    let mode = if creates { u32::try_from(mode & 0o7777).unwrap_or(0) } else { 0 };
-    perform(call, &Open { dirfd, path: call.path(arg)?, flags, mode, resolve: 0 })
+    let mode = if creates {
+        u32::try_from(mode & 0o7777).unwrap_or(0)
+    } else {
+        0
+    };
+    perform(
+        call,
+        &Open {
+            dirfd,
+            path: call.path(arg)?,
+            flags,
+            mode,
+            resolve: 0,
+        },
+    )
 }
 
 /// `openat2(dirfd, path, how, size)`: the structure is copied once; sizes and unknown bytes as copy_struct_from_user, include/linux/uaccess.h.
@@ -95,10 +114,17 @@ pub(in crate::boundary) fn openat2(call: &Call<'_>) -> Result<Reply, Stop> {
     if raw.iter().skip(KNOWN).any(|byte| *byte != 0) {
         return Err(Errno::E2BIG.into());
     }
-    let word = |at: usize| raw.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    let word = |at: usize| {
+        raw.get(at..at + 8)
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u64::from_ne_bytes)
+    };
     let (flags, mode, resolve) = (word(0), word(8), word(16));
     let flags32 = i32::try_from(flags).map_err(|_| Errno::EINVAL)?;
-    if flags32 & !VALID != 0 || resolve & !how::KNOWN != 0 || resolve & (how::BENEATH | how::IN_ROOT) == how::BENEATH | how::IN_ROOT {
+    if flags32 & !VALID != 0
+        || resolve & !how::KNOWN != 0
+        || resolve & (how::BENEATH | how::IN_ROOT) == how::BENEATH | how::IN_ROOT
+    {
         return Err(Errno::EINVAL.into());
     }
     let creates = flags32 & (libc::O_CREAT | TMPFILE_BIT) != 0;
@@ -110,7 +136,16 @@ pub(in crate::boundary) fn openat2(call: &Call<'_>) -> Result<Reply, Stop> {
         return Err(Errno::ENOSYS.into());
     }
     let mode = u32::try_from(mode).map_err(|_| Errno::EINVAL)?;
-    perform(call, &Open { dirfd: call.int(0), path: call.path(1)?, flags: flags32, mode, resolve })
+    perform(
+        call,
+        &Open {
+            dirfd: call.int(0),
+            path: call.path(1)?,
+            flags: flags32,
+            mode,
+            resolve,
+        },
+    )
 }
 
 fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
@@ -140,7 +175,10 @@ fn plain(path: &[u8]) -> bool {
         && !path.ends_with(b"/")
         && !path.starts_with(b"/proc/")
         && !path.starts_with(b"/dev/")
-        && path.split(|byte| *byte == b'/').skip(1).all(|part| !part.is_empty() && part != b"." && part != b"..")
+        && path
+            .split(|byte| *byte == b'/')
+            .skip(1)
+            .all(|part| !part.is_empty() && part != b"." && part != b"..")
 }
 
 fn fast(call: &Call<'_>, open: &Open) -> Result<Option<Reply>, Stop> {
@@ -173,14 +211,30 @@ fn fast(call: &Call<'_>, open: &Open) -> Result<Option<Reply>, Stop> {
     if stat.kind() != before.kind() || (stat.kind() == Kind::File && stat.nlink > 1) {
         return Ok(None);
     }
-    let matter = Matter { action: "read_file", operation: "open", target: path.to_bytes(), object: None, argv: None };
+    let matter = Matter {
+        action: "read_file",
+        operation: "open",
+        target: path.to_bytes(),
+        object: None,
+        argv: None,
+    };
     call.count_read(&matter, &verdict, stat.id)?;
-    Ok(Some(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: false }))
+    Ok(Some(Reply::Descriptor {
+        fd,
+        cloexec: open.has(libc::O_CLOEXEC),
+        last: false,
+    }))
 }
 
 /// ENOENT of a path without links on the way is the answer; with links in between the careful way gives it.
 fn missing(open: &Open) -> Result<Option<Reply>, Stop> {
-    match fs::open(At::Root, open.path.as_c_str(), libc::O_PATH, 0, how::NO_SYMLINKS | how::NO_MAGICLINKS) {
+    match fs::open(
+        At::Root,
+        open.path.as_c_str(),
+        libc::O_PATH,
+        0,
+        how::NO_SYMLINKS | how::NO_MAGICLINKS,
+    ) {
         Err(Errno::ENOENT) => Err(Errno::ENOENT.into()),
         _ => Ok(None),
     }
@@ -188,7 +242,11 @@ fn missing(open: &Open) -> Result<Option<Reply>, Stop> {
 
 fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
     let exclusive = open.has(libc::O_CREAT) && open.has(libc::O_EXCL);
-    let last = if open.has(libc::O_NOFOLLOW) || exclusive { Last::Keep } else { Last::Follow };
+    let last = if open.has(libc::O_NOFOLLOW) || exclusive {
+        Last::Keep
+    } else {
+        Last::Follow
+    };
     if open.resolve == 0 {
         return Ok(call.view().resolve(open.dirfd, &open.path, last)?);
     }
@@ -204,24 +262,41 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     match fs::open(At::Dir(start.as_fd()), path, libc::O_PATH | keep, 0, resolve) {
         Ok(fd) => {
             let stat = fs::fstat(fd.as_fd())?;
-            Ok(Held { entry: None, object: Some(Object { fd, stat, via: None }), slash: false })
+            Ok(Held {
+                entry: None,
+                object: Some(Object { fd, stat, via: None }),
+                slash: false,
+            })
         }
         Err(Errno::ENOENT) if open.has(libc::O_CREAT) => {
             let bytes = path.to_bytes();
             let cut = memchr::memrchr(b'/', bytes);
             let (parent, last) = match cut {
                 Some(0) => (&b"/"[..], bytes.get(1..).unwrap_or_default()),
-                Some(cut) => (bytes.get(..cut).unwrap_or_default(), bytes.get(cut + 1..).unwrap_or_default()),
+                Some(cut) => (
+                    bytes.get(..cut).unwrap_or_default(),
+                    bytes.get(cut + 1..).unwrap_or_default(),
+                ),
                 None => (&b"."[..], bytes),
             };
             if last.is_empty() || last == b"." || last == b".." {
                 return Err(Errno::ENOENT.into());
             }
             let parent = call.c(parent)?;
-            let dir = fs::open(At::Dir(start.as_fd()), &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
+            let dir = fs::open(
+                At::Dir(start.as_fd()),
+                &parent,
+                libc::O_PATH | libc::O_DIRECTORY,
+                0,
+                resolve,
+            )?;
             let last = call.c(last)?;
             match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
-                Err(Errno::ENOENT) => Ok(Held { entry: Some((dir, last)), object: None, slash: false }),
+                Err(Errno::ENOENT) => Ok(Held {
+                    entry: Some((dir, last)),
+                    object: None,
+                    slash: false,
+                }),
                 // A dangling link, or something that has just come.
                 Ok(_) => Err(Errno::ELOOP.into()),
                 Err(errno) => Err(errno.into()),
@@ -241,7 +316,12 @@ fn existing(call: &Call<'_>, open: &Open, held: Held) -> Result<Reply, Stop> {
     let object = held.existing()?;
     let kind = object.stat.kind();
     if kind == Kind::Symlink {
-        return Err(if open.has(libc::O_DIRECTORY) { Errno::ENOTDIR } else { Errno::ELOOP }.into());
+        return Err(if open.has(libc::O_DIRECTORY) {
+            Errno::ENOTDIR
+        } else {
+            Errno::ELOOP
+        }
+        .into());
     }
     if kind == Kind::Dir && !open.has(TMPFILE_BIT) && (open.writes() || open.has(libc::O_CREAT)) {
         return Err(Errno::EISDIR.into());
@@ -263,11 +343,17 @@ fn existing(call: &Call<'_>, open: &Open, held: Held) -> Result<Reply, Stop> {
         _ => fs::reopen(object.fd.as_fd(), flags)?,
     };
     let last = open.writes() || !matches!(kind, Kind::File | Kind::Dir);
-    Ok(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last })
+    Ok(Reply::Descriptor {
+        fd,
+        cloexec: open.has(libc::O_CLOEXEC),
+        last,
+    })
 }
 
 fn create(call: &Call<'_>, open: &Open, held: Held) -> Result<Option<Reply>, Stop> {
-    let Some((dir, last)) = held.entry else { return Err(Errno::ENOENT.into()) };
+    let Some((dir, last)) = held.entry else {
+        return Err(Errno::ENOENT.into());
+    };
     if held.slash {
         return Err(Errno::EISDIR.into());
     }
@@ -278,7 +364,11 @@ fn create(call: &Call<'_>, open: &Open, held: Held) -> Result<Option<Reply>, Sto
     }
     let flags = (open.flags & !libc::O_TRUNC) | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
     match call.with_umask(|| fs::open(At::Dir(dir.as_fd()), &last, flags, open.mode, 0)) {
-        Ok(fd) => Ok(Some(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: true })),
+        Ok(fd) => Ok(Some(Reply::Descriptor {
+            fd,
+            cloexec: open.has(libc::O_CLOEXEC),
+            last: true,
+        })),
         Err(Stop::Errno(Errno::EEXIST)) if !open.has(libc::O_EXCL) => Ok(None),
         Err(stop) => Err(stop),
     }
@@ -286,12 +376,18 @@ fn create(call: &Call<'_>, open: &Open, held: Held) -> Result<Option<Reply>, Sto
 
 /// An unnamed file in a folder: decided as a file there, because linkat can name it without a further look at what it holds.
 fn tmpfile(call: &Call<'_>, open: &Open, dir: &Object, name: Name) -> Result<Reply, Stop> {
-    let Name::Path(mut path) = name else { return Err(Errno::ENOENT.into()) };
+    let Name::Path(mut path) = name else {
+        return Err(Errno::ENOENT.into());
+    };
     path.extend_from_slice(b"/#tmpfile");
     call.permit(FileOp::Write, "create", &Name::Path(path), None)?;
     let flags = open.flags & !libc::O_NOFOLLOW;
     let fd = call.with_umask(|| fs::open(At::Dir(dir.fd.as_fd()), c".", flags, open.mode, 0))?;
-    Ok(Reply::Descriptor { fd, cloexec: open.has(libc::O_CLOEXEC), last: true })
+    Ok(Reply::Descriptor {
+        fd,
+        cloexec: open.has(libc::O_CLOEXEC),
+        last: true,
+    })
 }
 
 /// A FIFO whose open waits for the other side. The supervisor never sits in that wait: it opens without waiting and looks, so that
@@ -305,7 +401,9 @@ fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
     };
     for round in 0u64.. {
         let found = match &reader {
-            Some(reader) => crate::sys::fs::fifo_has_writer(reader.as_fd())?.then(|| reader.try_clone().map_err(|_| Errno::EMFILE)),
+            Some(reader) => {
+                crate::sys::fs::fifo_has_writer(reader.as_fd())?.then(|| reader.try_clone().map_err(|_| Errno::EMFILE))
+            }
             None => match fs::reopen(object.fd.as_fd(), flags | libc::O_NONBLOCK) {
                 Err(Errno::ENXIO) => None,
                 other => Some(other),
@@ -313,7 +411,10 @@ fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
         };
         if let Some(fd) = found {
             let fd = fd?;
-            fs::set_status_flags(fd.as_fd(), flags & (libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME))?;
+            fs::set_status_flags(
+                fd.as_fd(),
+                flags & (libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME),
+            )?;
             return Ok(fd);
         }
         if round % 16 == 0 {
@@ -326,12 +427,21 @@ fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
 
 /// Terminals mean their opener: `/dev/tty` is the caller's, and a pty of others is not handed out.
 fn device(call: &Call<'_>, object: &Object, name: &Name, flags: i32) -> Result<OwnedFd, Stop> {
-    let (major, minor): (u64, u64) = (libc::major(object.stat.rdev).into(), libc::minor(object.stat.rdev).into());
+    let (major, minor): (u64, u64) = (
+        libc::major(object.stat.rdev).into(),
+        libc::minor(object.stat.rdev).into(),
+    );
     if (major, minor) == (5, 0) {
         return controlling_tty(call, flags);
     }
     if (136..=143).contains(&major) && !owns_pty(call, (major - 136) * 256 + minor)? {
-        let matter = Matter { action: "read_file", operation: "open", target: name.bytes(), object: None, argv: None };
+        let matter = Matter {
+            action: "read_file",
+            operation: "open",
+            target: name.bytes(),
+            object: None,
+            argv: None,
+        };
         return Err(call.refuse_fixed(&matter, &crate::boundary::fixed::DEVICE, Errno::EACCES));
     }
     Ok(fs::reopen(object.fd.as_fd(), flags)?)
@@ -340,7 +450,11 @@ fn device(call: &Call<'_>, object: &Object, name: &Name, flags: i32) -> Result<O
 /// Field 7 of /proc/PID/stat: the number of the controlling terminal. proc_pid_stat(5).
 fn tty_of(stat: &[u8]) -> Option<u64> {
     let close = memchr::memrchr(b')', stat)?;
-    let field = stat.get(close + 1..)?.split(|byte| *byte == b' ').filter(|part| !part.is_empty()).nth(4)?;
+    let field = stat
+        .get(close + 1..)?
+        .split(|byte| *byte == b' ')
+        .filter(|part| !part.is_empty())
+        .nth(4)?;
     let number: i64 = std::str::from_utf8(field).ok()?.parse().ok()?;
     let number = u64::try_from(number).ok().filter(|n| *n != 0)?;
     // new_encode_dev: minor's low byte, major, minor's rest.
@@ -370,11 +484,17 @@ fn owns_pty(call: &Call<'_>, number: u64) -> Result<bool, Stop> {
     }
     let wanted = format!("tty-index:\t{number}");
     for process in std::fs::read_dir("/proc").map_err(|_| Errno::EACCES)?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(fds) = std::fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         let holds = fds.flatten().any(|fd| {
-            std::fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == "/dev/ptmx" || target.as_os_str() == "/dev/pts/ptmx")
-                && std::fs::read_to_string(process.path().join("fdinfo").join(fd.file_name())).is_ok_and(|info| info.lines().any(|l| l == wanted))
+            std::fs::read_link(fd.path())
+                .is_ok_and(|target| target.as_os_str() == "/dev/ptmx" || target.as_os_str() == "/dev/pts/ptmx")
+                && std::fs::read_to_string(process.path().join("fdinfo").join(fd.file_name()))
+                    .is_ok_and(|info| info.lines().any(|l| l == wanted))
         });
         if holds && call.boundary.tasks.in_tree(pid) {
             return Ok(true);

@@ -1,0 +1,457 @@
+//! Each claim of the boundary: a session, an effect, a record, and the twin that shows that the same works where it is allowed.
+
+use std::process::Stdio;
+
+use cavra_tests::{User, World, until, users, wait};
+use std::time::Duration;
+
+fn each(test: impl Fn(&World)) {
+    for user in users() {
+        let world = World::new(user);
+        world.write(".env", "SECRET=1\n");
+        world.write("README.md", "read me\n");
+        test(&world);
+    }
+}
+
+/// What a shell line may not do (it leaves no `LEAK` on stdout), with the decision, rule and target of its record.
+const REFUSED: &[(&str, &str, &str, &str)] = &[
+    ("cat .env", "block", "filesystem.read.block", "/.env"),
+    ("cat < .env", "block", "filesystem.read.block", "/.env"),
+    ("ln -s .env x; cat x", "block", "filesystem.read.block", "/.env"),
+    (
+        "ln -s $PWD/.env x; ln -s x y; cat y",
+        "block",
+        "filesystem.read.block",
+        "/.env",
+    ),
+    ("ln .env x; cat x", "block", "filesystem.read.block", "/.env"),
+    ("cat ./././/.env", "block", "filesystem.read.block", "/.env"),
+    ("mkdir d; cat d/../.env", "block", "filesystem.read.block", "/.env"),
+    ("cat /proc/self/cwd/.env", "block", "filesystem.read.block", "/.env"),
+    (
+        "cat /proc/self/root$PWD/.env",
+        "block",
+        "filesystem.read.block",
+        "/.env",
+    ),
+    ("mv .env x; cat x", "block", "filesystem.read.block", "/.env"),
+    ("cp .env x; cat x", "block", "filesystem.read.block", "/.env"),
+    (
+        "python3 -c 'print(open(\".env\").read())'",
+        "block",
+        "filesystem.read.block",
+        "/.env",
+    ),
+    (
+        "mkdir -p .github/workflows; echo SECRET > .github/workflows/x.yml; cat .github/workflows/x.yml",
+        "block",
+        "filesystem.write.block",
+        "/x.yml",
+    ),
+    (
+        "mkdir -p .git/hooks; echo SECRET > .git/hooks/pre-commit; cat .git/hooks/pre-commit",
+        "block",
+        "filesystem.write.block",
+        "/pre-commit",
+    ),
+    (
+        "mkdir -p a; echo SECRET > a/x.yml; mkdir .github; mv a .github/workflows; cat .github/workflows/x.yml",
+        "block",
+        "filesystem.write.block",
+        "/x.yml",
+    ),
+    (
+        "echo SECRET > /etc/cavra-test; cat /etc/cavra-test",
+        "block",
+        "filesystem.default.write.block",
+        "/etc/cavra-test",
+    ),
+    (
+        "echo 1 > /proc/sys/kernel/core_pattern && echo SECRET",
+        "block",
+        "boundary.kernel.block",
+        "core_pattern",
+    ),
+    (
+        "head -c 1 /dev/kmsg && echo SECRET",
+        "block",
+        "boundary.device.block",
+        "/dev/kmsg",
+    ),
+];
+
+#[test]
+fn what_is_refused_has_no_effect_and_a_record() {
+    for (line, decision, rule, target) in REFUSED {
+        each(|world| {
+            let outcome = world.run(&[], &["sh", "-c", line]);
+            // `cat` of nothing after a failed write prints an error, not the secret; kmsg may be absent or unreadable natively.
+            let absent = target.starts_with("/dev/")
+                && outcome.records.iter().all(|r| r["target"] != *target)
+                && !std::path::Path::new(target).exists();
+            assert!(!outcome.stdout().contains("SECRET"), "{line}: {}", outcome.stdout());
+            assert!(
+                absent || outcome.recorded(decision, rule, target),
+                "{line}: no record\n{}\n{:#?}",
+                outcome.stderr(),
+                outcome.records
+            );
+        });
+    }
+}
+
+/// What a shell line does as it would outside.
+const ALLOWED: &[(&str, &str)] = &[
+    ("cat README.md", "read me\n"),
+    ("ln -s README.md x; cat x; readlink x", "read me\nREADME.md\n"),
+    ("ln README.md x; cat x; stat -c %h x", "read me\n2\n"),
+    ("umask 027; echo 1 > n; mkdir nd; stat -c %a n nd", "640\n750\n"),
+    ("cat /proc/self/comm", "cat\n"),
+    (
+        "exec 3<README.md; cat /dev/fd/3; cat /proc/self/fd/3",
+        "read me\nread me\n",
+    ),
+    ("echo in | cat /dev/stdin", "in\n"),
+    (
+        "mkdir -p a/b; touch a/b/c; mv a d; find d | sort; rm -r d; ls -A | grep -c d",
+        "d\nd/b\nd/b/c\n1\n",
+    ),
+    (
+        "touch -d @5 t; stat -c %Y t; chmod 600 t; stat -c %a t; truncate -s 9 t; stat -c %s t",
+        "5\n600\n9\n",
+    ),
+    ("mkfifo p; (echo through > p &); cat p", "through\n"),
+    ("cp /bin/echo tool; ./tool hi", "hi\n"),
+    (
+        "printf '#!/bin/sh\\necho script $1\\n' > s; chmod +x s; ./s a",
+        "script a\n",
+    ),
+    ("cat missing 2>/dev/null; echo $?; cd / && ls -d usr", "1\nusr\n"),
+    ("set -C; echo 1 > o; (echo 2 > o) 2>/dev/null; cat o", "1\n"),
+    (
+        "python3 -c 'import tempfile,os; f=tempfile.TemporaryFile(); f.write(b\"x\"); f.seek(0); print(f.read())'",
+        "b'x'\n",
+    ),
+    (
+        "python3 -c 'import os,threading,subprocess; t=threading.Thread(target=lambda: print(subprocess.check_output([\"echo\",\"t\"]))); t.start(); t.join()'",
+        "b't\\n'\n",
+    ),
+];
+
+#[test]
+fn what_is_allowed_gives_the_same_as_outside() {
+    for (line, wanted) in ALLOWED {
+        each(|world| {
+            let outcome = world.run(&[], &["sh", "-c", line]);
+            assert_eq!(outcome.stdout(), *wanted, "inside: {line}\n{}", outcome.stderr());
+        });
+        each(|world| {
+            let native = world.command("sh").args(["-c", line]).output().expect("sh");
+            assert_eq!(String::from_utf8_lossy(&native.stdout), *wanted, "outside: {line}");
+        });
+    }
+}
+
+#[test]
+fn commands_are_judged_by_what_runs() {
+    for line in [
+        "terraform apply",
+        "sh -c 'terraform apply'",
+        "python3 -c 'import os; os.system(\"terraform apply\")'",
+        "env A=1 terraform -chdir=x apply",
+        "printf '#!%s apply\\n' $(command -v terraform) > s; chmod +x s; ./s",
+    ] {
+        each(|world| {
+            let report = world.program("report");
+            std::fs::rename(&report, world.folder("bin").join("terraform")).expect("rename");
+            let outcome = world.run(&[], &["sh", "-c", line]);
+            assert!(!world.path("ran").exists(), "{line} ran: {}", outcome.stderr());
+            assert!(
+                outcome
+                    .records
+                    .iter()
+                    .any(|r| r["rule_id"] == "commands.block" && r["severity"] == "critical"),
+                "{line}: no record"
+            );
+            world.run(&[], &["terraform", "plan"]);
+            assert_eq!(std::fs::read_to_string(world.path("ran")).expect("twin"), "plan\n");
+        });
+    }
+}
+
+#[test]
+fn doors_beside_the_filter_are_shut() {
+    each(|world| {
+        let doors = world.program("doors");
+        let outcome = world.run(&[], &[doors.to_str().expect("path")]);
+        for line in [
+            "io_uring_setup 38",
+            "clone3 38",
+            "open_by_handle_at 1",
+            "mount 1",
+            "unshare 1",
+            "ptrace 1",
+            "x32_open 38",
+            "unknown 38",
+            "udp 93",
+            "raw 93",
+            "mptcp 93",
+            "vsock 97",
+            "alg 97",
+            "dgram_pair 93",
+            "bpf 1",
+            "process_vm_writev 1",
+            "second_listener 1",
+            "own_filter 0",
+            "stream 0",
+        ] {
+            assert!(
+                outcome.stdout().lines().any(|found| found == line),
+                "{line}\n{}",
+                outcome.stdout()
+            );
+        }
+    });
+}
+
+/// Attempts of each race.
+const ATTEMPTS: &str = "20000";
+
+#[test]
+fn a_path_rewritten_during_open_never_wins() {
+    for user in users() {
+        let world = World::new(user);
+        let (open, secret) = (world.write("pub", "public\n"), world.write("env", "SECRET\n"));
+        let policy = world.write("p.yaml", "metadata: {id: t}\nfilesystem: {block_read: ['${workspace}/env'], default_read: allow, default_write: allow}\ncommands: {default: allow}\n");
+        let race = world.program("race_open");
+        let words = [
+            race.to_str().expect("path"),
+            open.to_str().expect("path"),
+            secret.to_str().expect("path"),
+            ATTEMPTS,
+        ];
+        // Control: natively both files are read.
+        let native = world.command(words[0]).args(&words[1..]).output().expect("race");
+        let native = String::from_utf8_lossy(&native.stdout).into_owned();
+        assert!(!native.contains("wins 0"), "the race proves nothing: {native}");
+        let outcome = world.run(&["--policy", policy.to_str().expect("path")], &words);
+        assert!(
+            outcome.stdout().contains("wins 0") && !outcome.stdout().contains("opened 0"),
+            "{}\n{}",
+            outcome.stdout(),
+            outcome.stderr()
+        );
+    }
+}
+
+#[test]
+fn arguments_rewritten_during_exec_never_win() {
+    let world = World::new(User::Own);
+    world.program("report");
+    let policy = world.write("p.yaml", "metadata: {id: t}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {block: ['report apply*', '*/report apply*'], default: allow}\n");
+    let race = world.program("race_argv");
+    let report = world.folder("bin").join("report");
+    // A tenth of the other races': each attempt is a process.
+    let words = [race.to_str().expect("path"), report.to_str().expect("path"), "2000"];
+    world.command(words[0]).args(&words[1..]).output().expect("race");
+    let native = std::fs::read_to_string(world.path("ran")).expect("ran");
+    assert!(native.contains("apply"), "the race proves nothing");
+    std::fs::remove_file(world.path("ran")).expect("ran");
+    let outcome = world.run(&["--policy", policy.to_str().expect("path")], &words);
+    let ran = std::fs::read_to_string(world.path("ran")).expect("some ran");
+    assert!(ran.contains("plan_") && !ran.contains("apply"), "{}", outcome.stderr());
+}
+
+#[test]
+fn connections_are_judged_and_the_sessions_own_listeners_reached() {
+    each(|world| {
+        let outside = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+        outside.set_nonblocking(true).expect("nonblocking");
+        let port = outside.local_addr().expect("address").port();
+        let line = format!(
+            "import socket\ntry: socket.create_connection(('127.0.0.1',{port}),2); print('LEAK')\nexcept PermissionError: print('refused')"
+        );
+        let outcome = world.run(&[], &["python3", "-c", &line]);
+        assert_eq!(outcome.stdout(), "refused\n", "{}", outcome.stderr());
+        assert!(outside.accept().is_err(), "the listener was reached");
+        assert!(outcome.recorded("block", "network.default.block", &format!("127.0.0.1:{port}")));
+        let policy = world.write("p.yaml", &format!("metadata: {{id: t}}\nnetwork: {{allow: ['127.0.0.1:{port}'], default: block}}\ncommands: {{default: allow}}\n"));
+        let twin = world.run(&["--policy", policy.to_str().expect("path")], &["python3", "-c", &line]);
+        assert_eq!(twin.stdout(), "LEAK\n", "{}", twin.stderr());
+        assert!(outside.accept().is_ok());
+        let own = "import socket\ns=socket.socket(); s.bind(('127.0.0.1',0)); s.listen()\nc=socket.create_connection(s.getsockname()); a,_=s.accept(); c.send(b'x'); print(a.recv(1))";
+        let outcome = world.run(&[], &["python3", "-c", own]);
+        assert_eq!(outcome.stdout(), "b'x'\n", "{}", outcome.stderr());
+    });
+}
+
+#[test]
+fn a_held_request_goes_on_when_a_person_says_so() {
+    for (answer, effect) in [("approve", true), ("deny", false)] {
+        each(|world| {
+            let child = world
+                .session(&[], &["sh", "-c", "mkdir -p iam; echo 1 > iam/x"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("run");
+            let id = until("a held request", || {
+                let list = world
+                    .command(world.folder("bin").join("cavractl"))
+                    .args(["approvals", "list", "--json"])
+                    .output()
+                    .ok()?;
+                let list: serde_json::Value = serde_json::from_slice(&list.stdout).ok()?;
+                Some(list.as_array()?.first()?["approval_id"].as_str()?.to_owned())
+            });
+            let said = world
+                .command(world.folder("bin").join("cavractl"))
+                .args(["approvals", answer, &id, "--reason", "test"])
+                .output()
+                .expect("cavractl");
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            wait(child, Duration::from_secs(60));
+            assert_eq!(world.path("iam/x").exists(), effect, "{answer}");
+            assert!(
+                world
+                    .records()
+                    .iter()
+                    .any(|record| record["approval"]["reason"] == "test")
+            );
+        });
+    }
+    each(|world| {
+        let outcome = world.run(&["--approvals", "deny"], &["sh", "-c", "mkdir -p iam; echo 1 > iam/x"]);
+        assert!(!world.path("iam/x").exists());
+        assert!(outcome.recorded("require_approval", "filesystem.write.require_approval", "/iam/x"));
+    });
+}
+
+#[test]
+fn audit_refuses_nothing_and_records_what_would_have_been() {
+    each(|world| {
+        let outcome = world.run(&["--mode", "audit"], &["cat", ".env"]);
+        assert_eq!(outcome.stdout(), "SECRET=1\n");
+        assert!(outcome.recorded("block", "filesystem.read.block", "/.env"));
+    });
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    each(|world| {
+        let policy = world.write("bad.yaml", "metadata: {id: t}\nfilesystem: {blok_read: [x]}\n");
+        let selfish = world.write(
+            "self.yaml",
+            &format!(
+                "metadata: {{id: t, inherits: ['{}']}}\n",
+                world.path("self.yaml").display()
+            ),
+        );
+        let (policy, selfish) = (policy.to_str().expect("path"), selfish.to_str().expect("path"));
+        for (options, words, code, says) in [
+            (&[][..], &["sh", "-c", "exit 7"][..], 7, ""),
+            (&[], &["sh", "-c", "kill -TERM $$"], 143, ""),
+            (&[], &["no-such-command"], 127, "not found"),
+            (&[], &["./README.md"], 126, "README.md"),
+            (&["--no-such-option"], &["true"], 125, "no-such-option"),
+            (&["--profile", "nope"], &["true"], 125, "nope"),
+            (&["--policy", "nope"], &["true"], 125, "nope"),
+            (&["--policy", policy], &["true"], 125, "blok_read"),
+            (&["--policy", selfish], &["true"], 125, "inherits itself"),
+            (&["--workspace", "/nonexistent"], &["true"], 125, "/nonexistent"),
+        ] {
+            let outcome = world.run(options, words);
+            assert_eq!(
+                outcome.code(),
+                Some(code),
+                "{options:?} {words:?}: {}",
+                outcome.stderr()
+            );
+            assert!(
+                outcome.stderr().contains(says),
+                "{options:?} {words:?}: {}",
+                outcome.stderr()
+            );
+        }
+        let nested = world.run(
+            &[],
+            &[
+                world.folder("bin").join("cavra-run").to_str().expect("path"),
+                "--",
+                "true",
+            ],
+        );
+        assert_eq!(nested.code(), Some(125));
+        assert!(nested.stderr().contains("already inside"), "{}", nested.stderr());
+    });
+}
+
+#[test]
+fn nothing_outlives_the_session_or_its_supervisor() {
+    each(|world| {
+        world.run(&[], &["sh", "-c", "(setsid sleep 300 & echo $! > pid)"]);
+        let gone = |name: &str| {
+            let pid = std::fs::read_to_string(world.path(name))
+                .ok()?
+                .trim()
+                .parse::<i32>()
+                .ok()?;
+            // SAFETY: signal 0 only asks.
+            (unsafe { libc::kill(pid, 0) } != 0
+                || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z")))
+            .then_some(())
+        };
+        assert!(gone("pid").is_some(), "a leftover lives");
+        drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
+        let mut child = world
+            .session(
+                &[],
+                &[
+                    "sh",
+                    "-c",
+                    "(setsid sleep 300 & echo $! > pid1); echo $$ > pid2; sleep 300",
+                ],
+            )
+            .spawn()
+            .expect("run");
+        until("the tree", || {
+            std::fs::read_to_string(world.path("pid2"))
+                .ok()
+                .filter(|text| text.ends_with('\n'))
+        });
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        until("the end of the tree", || gone("pid1").and(gone("pid2")));
+        let verify = world
+            .command(world.folder("bin").join("cavractl"))
+            .args(["evidence", "verify"])
+            .arg(world.folder("home").join("evidence"))
+            .output()
+            .expect("verify");
+        assert_eq!(
+            verify.status.code(),
+            Some(3),
+            "{}",
+            String::from_utf8_lossy(&verify.stdout)
+        );
+    });
+}
+
+#[test]
+fn git_works_and_a_push_to_a_protected_branch_does_not() {
+    each(|world| {
+        let line = "set -e; git init -q -b main g; cd g; git config user.email a@b; git config user.name n; echo 1 > a; git add a; git commit -qm one; \
+            git checkout -q -b t; echo 2 >> a; git commit -qam two; git rebase -q main; git worktree add -q ../w -b w; git log --oneline | wc -l; \
+            cd ..; git clone -q g c; cat c/a; git clone -q --bare g o.git; cd g; git remote add origin ../o.git; git push -q origin t:topic; \
+            git -C . push origin HEAD:main || echo refused";
+        let outcome = world.run(&[], &["sh", "-c", line]);
+        assert_eq!(outcome.stdout(), "2\n1\n2\nrefused\n", "{}", outcome.stderr());
+        assert!(
+            outcome
+                .records
+                .iter()
+                .any(|record| record["rule_id"] == "git.protected_branch.block_direct_push")
+        );
+    });
+}
