@@ -1,5 +1,7 @@
 //! Raw calls of the shim.
 #![allow(unsafe_code)]
+// One message or pair is made from several raw steps that only hold together.
+#![allow(clippy::multiple_unsafe_ops_per_block, clippy::indexing_slicing)]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -24,7 +26,8 @@ fn pair(fds: [RawFd; 2]) -> (OwnedFd, OwnedFd) {
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the kernel writes two ints into `fds`.
-    check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) };
+    check(rc.into())?;
     Ok(pair(fds))
 }
 
@@ -32,24 +35,23 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the kernel writes two ints into `fds`.
-    check(
-        unsafe {
-            libc::socketpair(
-                libc::AF_UNIX,
-                libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
-                0,
-                fds.as_mut_ptr(),
-            )
-        }
-        .into(),
-    )?;
+    let rc = unsafe {
+        libc::socketpair(
+            libc::AF_UNIX,
+            libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
+            0,
+            fds.as_mut_ptr(),
+        )
+    };
+    check(rc.into())?;
     Ok(pair(fds))
 }
 
 /// fork(2). The process has one thread, so the child may go on as any program.
 pub(crate) fn fork() -> io::Result<i32> {
     // SAFETY: one thread only (documented at `spawn`): no lock can be held by a thread that is not copied.
-    check(unsafe { libc::fork() }.into())
+    let rc = unsafe { libc::fork() };
+    check(rc.into())
 }
 
 /// write(2) until all is written or it fails; a lost message shows as the end of the pipe.
@@ -147,7 +149,8 @@ pub(crate) fn close_on_exec_from(first: u32) {
 /// chdir(2).
 pub(crate) fn chdir(path: &CStr) -> io::Result<()> {
     // SAFETY: the kernel reads the path up to its NUL.
-    check(unsafe { libc::chdir(path.as_ptr()) }.into()).map(|_| ())
+    let rc = unsafe { libc::chdir(path.as_ptr()) };
+    check(rc.into()).map(|_| ())
 }
 
 /// kill(2).

@@ -234,7 +234,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
         // The caller is dead or dying: reap it as its tracer, so that its thread group can end.
         while let Ok(waited) = wait_own(0) {
             match waited {
-                Waited::Stopped { pid, signal, .. } => drop(cont(pid, signal)),
+                Waited::Stopped { pid, signal, .. } => {
+                    let _gone = cont(pid, signal);
+                }
                 Waited::Ended { .. } => break,
                 Waited::Continued | Waited::Nothing => {}
             }
@@ -259,9 +261,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                             parent: Some(call.task.program.clone()),
                         },
                     );
-                    drop(detach(pid, 0));
+                    let _gone = detach(pid, 0);
                 } else {
-                    drop(kill(pid, libc::SIGKILL));
+                    let _gone = kill(pid, libc::SIGKILL);
                     tracing::warn!(
                         pid,
                         "a program was swapped between decision and exec: killed before it ran"
@@ -273,7 +275,7 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                         object: None,
                         argv: None,
                     };
-                    drop(call.refuse_fixed(&matter, &super::fixed::SWAPPED, Errno::EACCES));
+                    let _refused = call.refuse_fixed(&matter, &super::fixed::SWAPPED, Errno::EACCES);
                     continue;
                 }
                 break;
@@ -284,10 +286,12 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                 event: libc::PTRACE_EVENT_STOP,
                 ..
             }) => {
-                drop(detach(pid, 0));
+                let _gone = detach(pid, 0);
                 break;
             }
-            Ok(Waited::Stopped { pid, signal, .. }) => drop(cont(pid, signal)),
+            Ok(Waited::Stopped { pid, signal, .. }) => {
+                let _gone = cont(pid, signal);
+            }
             Ok(Waited::Ended { pid, .. }) if pid == tid.0 || Tgid(pid) == call.task.tgid => break,
             Ok(Waited::Ended { .. } | Waited::Continued | Waited::Nothing) => {}
             Err(_) => break,

@@ -30,8 +30,11 @@ pub(super) struct Matter<'a> {
 /// Files that literal rules name, by device and inode: a further name of such a file counts as it.
 pub(super) struct LinkGuard {
     paths: Vec<CString>,
-    known: Mutex<Option<(Instant, Vec<(ObjectId, usize)>)>>,
+    known: Mutex<Option<Seen>>,
 }
+
+/// When the paths were looked at, and what was there: object and index of its path.
+type Seen = (Instant, Vec<(ObjectId, usize)>);
 
 impl LinkGuard {
     pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {

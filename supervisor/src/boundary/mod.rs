@@ -61,6 +61,7 @@ pub struct Boundary {
 impl Boundary {
     /// A boundary for the tree whose calls come from `listener` and whose parent is `reaper`.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "each is another part of the session")]
     pub fn new(
         listener: Listener,
         policy: Policy,
@@ -128,7 +129,7 @@ impl Call<'_> {
 
     /// The lower half, as the kernel reads an int.
     fn int(&self, index: usize) -> i32 {
-        (self.arg(index) & 0xffff_ffff) as u32 as i32
+        u32::try_from(self.arg(index) & 0xffff_ffff).map_or(0, u32::cast_signed)
     }
 
     fn pointer(&self, index: usize) -> RemotePtr {

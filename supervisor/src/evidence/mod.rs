@@ -141,9 +141,12 @@ struct State {
     same: HashMap<(String, String), u64>,
 }
 
+/// Device and inode.
+type Id = (u64, u64);
+
 #[derive(Debug, Default)]
 struct Reads {
-    seen: HashMap<((u64, u64), (u64, u64)), u64>,
+    seen: HashMap<(Id, Id), u64>,
     total: u64,
 }
 

@@ -65,7 +65,8 @@ fn verify_text(text: &str) -> Verification {
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
         let id = text("decision_id");
         // Written back it must be the same line: duplicate keys and other spellings are not what was written.
-        if Value::Object(record.clone()).to_string() != line {
+        let written = Value::Object(record.clone()).to_string();
+        if written != line {
             return Verification::Broken(format!("line {number} ({id}) is not written as records are"));
         }
         if ended {

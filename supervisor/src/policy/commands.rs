@@ -80,7 +80,7 @@ fn is(list: &[&str], word: &[u8]) -> bool {
 
 /// Every way in which one command may be written in a pattern. The most restrictive match over all of them decides.
 #[must_use]
-pub fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
+pub(crate) fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> = Vec::new();
     let mut add = |words: &[&[u8]]| {
         let line = words.join(&b' ').trim_ascii().to_vec();
@@ -177,7 +177,7 @@ fn without_globals<'a>(words: &[&'a [u8]]) -> Option<Vec<&'a [u8]>> {
 
 /// What a push would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PushTarget {
+pub(crate) enum PushTarget {
     /// This branch.
     Branch(Vec<u8>),
     /// Several or unknown ones: to be treated as protected.
@@ -186,7 +186,7 @@ pub enum PushTarget {
 
 /// The branches that a `git push` or `git send-pack` would change; empty for other commands.
 #[must_use]
-pub fn pushes(command: &Command<'_>) -> Vec<PushTarget> {
+pub(crate) fn pushes(command: &Command<'_>) -> Vec<PushTarget> {
     let mut argv = command.argv.clone();
     let file = base(command.file);
     while let Some(inner) = unwrapped(&argv) {

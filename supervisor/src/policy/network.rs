@@ -9,7 +9,7 @@ use super::types::{Endpoint, Scope};
 
 /// One entry, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Addresses and ports, both ends included.
     Net(Vec<IpNet>, u16, u16),
     /// A unix socket's path.
@@ -20,7 +20,7 @@ pub enum Entry {
 
 impl Entry {
     /// Parses one entry; the error says what was expected.
-    pub fn parse(text: &str, scope: &Scope) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, scope: &Scope) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(expand(path, scope, true)));
         }
@@ -81,7 +81,7 @@ impl Entry {
 
     /// Whether the other end is meant.
     #[must_use]
-    pub fn matches(&self, endpoint: &Endpoint<'_>) -> bool {
+    pub(crate) fn matches(&self, endpoint: &Endpoint<'_>) -> bool {
         match (self, endpoint) {
             (Self::Net(nets, low, high), Endpoint::Tcp(ip, port)) => {
                 (low..=high).contains(&port) && nets.iter().any(|net| net.contains(ip))

@@ -24,21 +24,22 @@ type List = Option<Vec<Spanned<String>>>;
 
 /// `metadata`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Metadata {
+pub(crate) struct Metadata {
     /// The pack's id.
-    pub id: String,
+    pub(crate) id: String,
     /// Parents.
     #[serde(default)]
-    pub inherits: Option<OneOrMany>,
-    /// Version.
+    pub(crate) inherits: Option<OneOrMany>,
+    /// Version; for people.
+    #[allow(dead_code, reason = "kept for those who read the pack")]
     #[serde(default)]
-    pub version: Option<serde_json::Value>,
+    pub(crate) version: Option<serde_json::Value>,
 }
 
 /// A string or a list of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum OneOrMany {
+pub(crate) enum OneOrMany {
     /// One.
     One(String),
     /// Several.
@@ -47,8 +48,7 @@ pub enum OneOrMany {
 
 impl OneOrMany {
     /// As a list.
-    #[must_use]
-    pub fn list(&self) -> Vec<String> {
+    pub(crate) fn list(&self) -> Vec<String> {
         match self {
             Self::One(one) => vec![one.clone()],
             Self::Many(many) => many.clone(),
@@ -62,9 +62,9 @@ macro_rules! lists {
         #[derive(Clone, Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         #[allow(missing_docs)]
-        pub struct $name {
-            $($(#[serde(default)] pub $field: List,)+)*
-            $(#[serde(default)] pub $default: Option<Decision>,)*
+        pub(crate) struct $name {
+            $($(#[serde(default)] pub(crate) $field: List,)+)*
+            $(#[serde(default)] pub(crate) $default: Option<Decision>,)*
         }
     };
 }
@@ -95,8 +95,7 @@ lists! {
 
 impl Filesystem {
     /// Each list with its decision.
-    #[must_use]
-    pub fn reads(&self) -> [(Decision, &List); 6] {
+    pub(crate) fn reads(&self) -> [(Decision, &List); 6] {
         [
             (Decision::Block, &self.block_read),
             (Decision::RequireApproval, &self.require_approval_read),
@@ -108,8 +107,7 @@ impl Filesystem {
     }
 
     /// Each list with its decision.
-    #[must_use]
-    pub fn writes(&self) -> [(Decision, &List); 6] {
+    pub(crate) fn writes(&self) -> [(Decision, &List); 6] {
         [
             (Decision::Block, &self.block_write),
             (Decision::RequireApproval, &self.require_approval_write),
@@ -123,8 +121,7 @@ impl Filesystem {
 
 impl Commands {
     /// Each list with its decision.
-    #[must_use]
-    pub fn lists(&self) -> [(Decision, &List); 6] {
+    pub(crate) fn lists(&self) -> [(Decision, &List); 6] {
         [
             (Decision::Block, &self.block),
             (Decision::RequireApproval, &self.require_approval),
@@ -139,7 +136,7 @@ impl Commands {
 /// `network`: lists, or the word `none`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Network {
+pub(crate) enum Network {
     /// Six lists and a default.
     Lists(Box<Commands>),
     /// `none`: nothing can connect.
@@ -149,82 +146,87 @@ pub enum Network {
 /// One of `rules`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleEntry {
+pub(crate) struct RuleEntry {
     /// Its id.
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
     /// What it is about.
-    pub action: OneOrMany,
+    pub(crate) action: OneOrMany,
     /// Patterns.
     #[serde(rename = "match")]
-    pub matches: Spanned<OneOrMany>,
+    pub(crate) matches: Spanned<OneOrMany>,
     /// Patterns that it is not about.
-    pub except: Option<OneOrMany>,
+    pub(crate) except: Option<OneOrMany>,
     /// Who must ask for it to hold.
-    pub by: Option<OneOrMany>,
+    pub(crate) by: Option<OneOrMany>,
     /// What it answers.
-    pub decision: Decision,
+    pub(crate) decision: Decision,
     /// How much it matters.
-    pub severity: Option<Severity>,
+    pub(crate) severity: Option<Severity>,
     /// Why.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Who may approve.
-    pub approver_group: Option<String>,
+    pub(crate) approver_group: Option<String>,
     /// Controls that it serves.
+    #[allow(dead_code, reason = "kept for those who read the pack")]
     #[serde(default)]
-    pub maps_to: Option<serde_json::Value>,
+    pub(crate) maps_to: Option<serde_json::Value>,
 }
 
 /// One pack.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pack {
+pub(crate) struct Pack {
     /// Who it is.
-    pub metadata: Metadata,
+    pub(crate) metadata: Metadata,
     /// Paths.
     #[serde(default)]
-    pub filesystem: Filesystem,
+    pub(crate) filesystem: Filesystem,
     /// Commands.
     #[serde(default)]
-    pub commands: Commands,
+    pub(crate) commands: Commands,
     /// git: protected branches and free flags.
     #[serde(default)]
-    pub git: Option<BTreeMap<String, serde_json::Value>>,
+    pub(crate) git: Option<BTreeMap<String, serde_json::Value>>,
     /// Addresses.
     #[serde(default)]
-    pub network: Option<Network>,
+    pub(crate) network: Option<Network>,
     /// Rules of our own.
     #[serde(default)]
-    pub rules: Vec<RuleEntry>,
+    pub(crate) rules: Vec<RuleEntry>,
     /// enforce or audit.
     #[serde(default)]
-    pub mode: Option<String>,
+    pub(crate) mode: Option<String>,
     /// CAVRA's, for its adapters.
+    #[allow(dead_code, reason = "accepted, and of no meaning at the kernel boundary")]
     #[serde(default)]
-    pub mcp: Option<serde_json::Value>,
+    pub(crate) mcp: Option<serde_json::Value>,
     /// CAVRA's, kept.
+    #[allow(dead_code, reason = "accepted, and of no meaning at the kernel boundary")]
     #[serde(default)]
-    pub approvals: Option<serde_json::Value>,
+    pub(crate) approvals: Option<serde_json::Value>,
     /// CAVRA's, kept.
+    #[allow(dead_code, reason = "accepted, and of no meaning at the kernel boundary")]
     #[serde(default)]
-    pub evidence: Option<serde_json::Value>,
+    pub(crate) evidence: Option<serde_json::Value>,
     /// CAVRA's, kept.
+    #[allow(dead_code, reason = "accepted, and of no meaning at the kernel boundary")]
     #[serde(default)]
-    pub compliance: Option<serde_json::Value>,
+    pub(crate) compliance: Option<serde_json::Value>,
 }
 
 /// A pack with where it came from.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The pack.
-    pub pack: Pack,
+    pub(crate) pack: Pack,
     /// Its file, or `builtin:<id>`.
-    pub file: String,
+    pub(crate) file: String,
     /// SHA-256 of its bytes, lower-case hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// Reads a YAML file of ours within its bounds.
-pub fn parse<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, Diagnostics> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, Diagnostics> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 100_000, max_aliases: 64, max_depth: 64 },
     };
@@ -250,7 +252,7 @@ fn read(path: &Path) -> Result<Option<String>, Diagnostics> {
 }
 
 /// Finds a pack by id or file, with its parents in front of it.
-pub fn find(name: &str, search: &[PathBuf], chain: &mut Vec<String>) -> Result<Vec<Loaded>, Diagnostics> {
+pub(crate) fn find(name: &str, search: &[PathBuf], chain: &mut Vec<String>) -> Result<Vec<Loaded>, Diagnostics> {
     let (file, text) = locate(name, search)?;
     let pack: Pack = parse(&file, &text)?;
     let id = pack.metadata.id.clone();

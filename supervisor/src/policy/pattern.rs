@@ -4,7 +4,7 @@ use super::types::Scope;
 
 /// One absolute pattern over bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob {
+pub(crate) struct Glob {
     /// The literals between stars; the first is anchored at the start, the last at the end.
     parts: Vec<Vec<u8>>,
     /// An allow never reaches over a line end.
@@ -16,7 +16,7 @@ pub struct Glob {
 impl Glob {
     /// Compiles the text. With `newlines` a star matches line ends too.
     #[must_use]
-    pub fn new(text: &[u8], newlines: bool) -> Self {
+    pub(crate) fn new(text: &[u8], newlines: bool) -> Self {
         let mut parts = vec![Vec::new()];
         let mut star = false;
         for byte in text {
@@ -41,7 +41,7 @@ impl Glob {
 
     /// Whether all of `text` matches; linear in its length for each literal part.
     #[must_use]
-    pub fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let [first, rest @ ..] = self.parts.as_slice() else {
             return false;
         };
@@ -69,7 +69,7 @@ impl Glob {
 
     /// The text itself when there is no star.
     #[must_use]
-    pub fn literal(&self) -> Option<&[u8]> {
+    pub(crate) fn literal(&self) -> Option<&[u8]> {
         match self.parts.as_slice() {
             [only] => Some(only),
             _ => None,
@@ -123,13 +123,13 @@ impl Glob {
 
     /// Whether every path below `old` matches exactly when the same path below `new` does.
     #[must_use]
-    pub fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
+    pub(crate) fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
         self.positions(old) == self.positions(new)
     }
 
     /// Whether it may match in system trees.
     #[must_use]
-    pub fn reaches_system(&self) -> bool {
+    pub(crate) fn reaches_system(&self) -> bool {
         self.system
     }
 }
@@ -139,7 +139,7 @@ impl Glob {
 /// `/x` and `${…}/x` are absolute. `**/x` and names without a slash match at any depth, but not in system trees. Others are relative to
 /// the workspace.
 #[must_use]
-pub fn expand(text: &str, scope: &Scope, newlines: bool) -> Vec<Glob> {
+pub(crate) fn expand(text: &str, scope: &Scope, newlines: bool) -> Vec<Glob> {
     let bytes = |path: &std::path::Path| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
     let glob = |text: &[u8]| Glob::new(text, newlines);
     if let Some(rest) = text.strip_prefix("${tmp}") {

@@ -172,7 +172,7 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
             while let Ok(Some(info)) = signals.read_signal() {
                 // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on.
                 if info.ssi_code != libc::SI_KERNEL && ended.is_none() {
-                    drop(kill(child, info.ssi_signo.cast_signed()));
+                    let _gone = kill(child, info.ssi_signo.cast_signed());
                 }
             }
         }
@@ -184,8 +184,8 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
             Some(Event::Ended(status)) => ended = ended.or(Some(Outcome::Ended(status))),
             Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
             Some(Event::Stopped(_)) => {
-                drop(kill(std::process::id().cast_signed(), libc::SIGSTOP));
-                drop(kill(child, libc::SIGCONT));
+                let _gone = kill(std::process::id().cast_signed(), libc::SIGSTOP);
+                let _gone = kill(child, libc::SIGCONT);
             }
             Some(Event::Started(_)) => {}
             Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
@@ -233,8 +233,8 @@ impl Terminal {
     fn restore(&self) {
         if let Some(settings) = &self.0 {
             // SIGTTOU is blocked: this works even while another group is in the foreground.
-            drop(nix::unistd::tcsetpgrp(std::io::stdin(), nix::unistd::getpgrp()));
-            drop(tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, settings));
+            let _background = nix::unistd::tcsetpgrp(std::io::stdin(), nix::unistd::getpgrp());
+            let _gone = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, settings);
         }
     }
 }

@@ -164,7 +164,8 @@ pub fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     // SAFETY: all-zero bytes are a valid value of this C struct.
     let mut raw: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one struct stat into `raw`, which outlives the call.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut raw) }.into())?;
+    let rc = unsafe { libc::fstat(fd.as_raw_fd(), &raw mut raw) };
+    check(rc.into())?;
     Ok(raw.into())
 }
 
@@ -173,7 +174,8 @@ pub fn stat_at(at: At<'_>, path: &CStr, flags: i32) -> Result<Stat, Errno> {
     // SAFETY: all-zero bytes are a valid value of this C struct.
     let mut raw: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel reads the path up to its NUL and writes one struct stat into `raw`; both outlive the call.
-    check(unsafe { libc::fstatat(at.raw(), path.as_ptr(), &raw mut raw, flags) }.into())?;
+    let rc = unsafe { libc::fstatat(at.raw(), path.as_ptr(), &raw mut raw, flags) };
+    check(rc.into())?;
     Ok(raw.into())
 }
 
@@ -182,7 +184,8 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     // SAFETY: all-zero bytes are a valid value of this C struct.
     let mut raw: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one struct statfs into `raw`, which outlives the call.
-    check(unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut raw) }.into())?;
+    let rc = unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut raw) };
+    check(rc.into())?;
     Ok(raw.f_type)
 }
 
@@ -191,7 +194,8 @@ pub fn is_noexec(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     // SAFETY: all-zero bytes are a valid value of this C struct.
     let mut raw: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the C library writes one struct statvfs into `raw`, which outlives the call.
-    check(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut raw) }.into())?;
+    let rc = unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut raw) };
+    check(rc.into())?;
     Ok(raw.f_flag & libc::ST_NOEXEC != 0)
 }
 
@@ -236,8 +240,7 @@ pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], offset: i64) -> Result<usize, E
 pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> Result<Vec<u8>, Errno> {
     let mut data = vec![0u8; 4096.min(limit)];
     let mut len = 0;
-    loop {
-        let Some(room) = data.get_mut(len..) else { break };
+    while let Some(room) = data.get_mut(len..) {
         let got = pread(fd, room, i64::try_from(len).map_err(|_| Errno::EFBIG)?)?;
         len += got;
         if got == 0 || len >= limit {
@@ -254,50 +257,52 @@ pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> Result<Vec<u8>, Errno> {
 /// `mkdirat`. mkdir(2).
 pub fn mkdir(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
     // SAFETY: the kernel reads the name up to its NUL; it outlives the call.
-    check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }.into()).map(|_| ())
+    let rc = unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `mknodat`. mknod(2).
 pub fn mknod(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
     // SAFETY: the kernel reads the name up to its NUL; it outlives the call.
-    check(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) }.into()).map(|_| ())
+    let rc = unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `unlinkat`. unlink(2).
 pub fn unlink(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<(), Errno> {
     // SAFETY: the kernel reads the name up to its NUL; it outlives the call.
-    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) }.into()).map(|_| ())
+    let rc = unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `symlinkat`. symlink(2).
 pub fn symlink(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
-    check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) }.into()).map(|_| ())
+    let rc = unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `linkat` of a held object that is no symbolic link, through its `/proc/self/fd` name. link(2).
 pub fn link_object(object: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let path = FdPath::new(object.as_raw_fd());
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
-    check(
-        unsafe {
-            libc::linkat(
-                libc::AT_FDCWD,
-                path.as_c_str().as_ptr(),
-                dir.as_raw_fd(),
-                name.as_ptr(),
-                libc::AT_SYMLINK_FOLLOW,
-            )
-        }
-        .into(),
-    )
-    .map(|_| ())
+    let rc = unsafe {
+        libc::linkat(
+            libc::AT_FDCWD,
+            path.as_c_str().as_ptr(),
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    };
+    check(rc.into()).map(|_| ())
 }
 
 /// `linkat` of a name in a held folder, not followed. link(2).
 pub fn link_name(from: BorrowedFd<'_>, old: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
-    check(unsafe { libc::linkat(from.as_raw_fd(), old.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) }.into()).map(|_| ())
+    let rc = unsafe { libc::linkat(from.as_raw_fd(), old.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `renameat2`. rename(2).
@@ -320,20 +325,23 @@ pub fn rename(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr, 
 pub fn chmod(object: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     let path = FdPath::new(object.as_raw_fd());
     // SAFETY: the kernel reads the path up to its NUL; it outlives the call.
-    check(unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }.into()).map(|_| ())
+    let rc = unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `fchmod` on a descriptor that is not O_PATH. chmod(2).
 pub fn fchmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }.into()).map(|_| ())
+    let rc = unsafe { libc::fchmod(fd.as_raw_fd(), mode) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `fchownat` with AT_EMPTY_PATH on a held object, O_PATH or not. chown(2).
 pub fn chown(object: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH;
     // SAFETY: the kernel reads an empty static string.
-    check(unsafe { libc::fchownat(object.as_raw_fd(), c"".as_ptr(), uid, gid, flags) }.into()).map(|_| ())
+    let rc = unsafe { libc::fchownat(object.as_raw_fd(), c"".as_ptr(), uid, gid, flags) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `utimensat` with AT_EMPTY_PATH on a held object; `None` is now. utimensat(2).
@@ -355,53 +363,55 @@ pub fn utimens(object: BorrowedFd<'_>, times: Option<[libc::timespec; 2]>) -> Re
 /// `ftruncate`. truncate(2).
 pub fn ftruncate(fd: BorrowedFd<'_>, length: i64) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::ftruncate(fd.as_raw_fd(), length) }.into()).map(|_| ())
+    let rc = unsafe { libc::ftruncate(fd.as_raw_fd(), length) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `setxattr` on a held object, through its `/proc/self/fd` name. setxattr(2).
 pub fn setxattr(object: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32) -> Result<(), Errno> {
     let path = FdPath::new(object.as_raw_fd());
     // SAFETY: the kernel reads both strings up to their NULs and `value.len()` bytes of the value; all outlive the call.
-    check(
-        unsafe {
-            libc::setxattr(
-                path.as_c_str().as_ptr(),
-                name.as_ptr(),
-                value.as_ptr().cast(),
-                value.len(),
-                flags,
-            )
-        }
-        .into(),
-    )
-    .map(|_| ())
+    let rc = unsafe {
+        libc::setxattr(
+            path.as_c_str().as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            flags,
+        )
+    };
+    check(rc.into()).map(|_| ())
 }
 
 /// `removexattr` on a held object, through its `/proc/self/fd` name. removexattr(2).
 pub fn removexattr(object: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let path = FdPath::new(object.as_raw_fd());
     // SAFETY: the kernel reads both strings up to their NULs; they outlive the call.
-    check(unsafe { libc::removexattr(path.as_c_str().as_ptr(), name.as_ptr()) }.into()).map(|_| ())
+    let rc = unsafe { libc::removexattr(path.as_c_str().as_ptr(), name.as_ptr()) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `ioctl` that hands the kernel a block of bytes (FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR). ioctl_fs(2).
 pub fn ioctl_write(fd: BorrowedFd<'_>, request: u64, data: &mut [u8]) -> Result<i64, Errno> {
     // SAFETY: `data` is at least as long as the request's number says (the caller of this function sized it by that number) and outlives the call.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, data.as_mut_ptr()) }.into())
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), request, data.as_mut_ptr()) };
+    check(rc.into())
 }
 
 /// `ioctl(TIOCGPTN)`: the number of the pty whose master `fd` is. ioctl_tty(2).
 pub fn pty_number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut number: libc::c_uint = 0;
     // SAFETY: the kernel writes one unsigned int into `number`, which outlives the call.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPTN, &raw mut number) }.into())?;
+    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+    check(rc.into())?;
     Ok(number)
 }
 
 /// Removes O_NONBLOCK or sets other status flags on an open description. fcntl(2), F_SETFL.
 pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into()).map(|_| ())
+    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) };
+    check(rc.into()).map(|_| ())
 }
 
 /// The status flags and access mode of an open description. fcntl(2), F_GETFL.

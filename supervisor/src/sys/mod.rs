@@ -3,6 +3,8 @@
 //! One safe function a call; borrowed descriptors in, owned descriptors out, [`nix::errno::Errno`] as the error because
 //! what fails here is mostly what the caller is to see.
 #![allow(unsafe_code)]
+// Constants of C headers and descriptor numbers change their type at this border.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 pub mod diag;
 pub mod fs;

@@ -81,7 +81,8 @@ impl Listener {
         // SAFETY: all-zero bytes are a valid value of this C struct, and the kernel demands zeroes.
         let mut raw: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes one struct seccomp_notif into `raw`, which outlives the call.
-        check(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut raw) }.into())?;
+        let rc = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut raw) };
+        check(rc.into())?;
         Ok(Notification {
             id: NotifId(raw.id),
             tid: Tid(raw.pid.cast_signed()),
@@ -124,7 +125,8 @@ impl Listener {
             Answer::Continue => resp.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
         }
         // SAFETY: the kernel reads one struct seccomp_notif_resp, which outlives the call.
-        check(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut resp) }.into())?;
+        let rc = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut resp) };
+        check(rc.into())?;
         Ok(())
     }
 
@@ -149,6 +151,7 @@ impl Listener {
             newfd_flags: if cloexec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
         };
         // SAFETY: the kernel reads one struct seccomp_notif_addfd, which outlives the call.
-        check(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const addfd) }.into())
+        let rc = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const addfd) };
+        check(rc.into())
     }
 }

@@ -52,7 +52,8 @@ pub fn tgkill(tgid: Tgid, tid: Tid, signal: i32) -> Result<(), Errno> {
 /// `kill`. kill(2).
 pub fn kill(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::kill(pid, signal) }.into()).map(|_| ())
+    let rc = unsafe { libc::kill(pid, signal) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `PTRACE_SEIZE` with TRACEEXEC and EXITKILL: the new program stops before its first instruction, and dies with the tracer (K31, K37).
@@ -130,14 +131,16 @@ pub fn soft_limit(tid: Tid, resource: libc::__rlimit_resource_t) -> Result<u64, 
         rlim_max: 0,
     };
     // SAFETY: nothing is set; the kernel writes one struct rlimit into `limit`, which outlives the call.
-    check(unsafe { libc::prlimit(tid.0, resource, std::ptr::null(), &raw mut limit) }.into())?;
+    let rc = unsafe { libc::prlimit(tid.0, resource, std::ptr::null(), &raw mut limit) };
+    check(rc.into())?;
     Ok(limit.rlim_cur)
 }
 
 /// `unshare(CLONE_FS)`: this thread gets an umask and cwd of its own. unshare(2).
 pub fn own_fs() -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::unshare(libc::CLONE_FS) }.into()).map(|_| ())
+    let rc = unsafe { libc::unshare(libc::CLONE_FS) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `umask`, of this thread after [`own_fs`]. umask(2).

@@ -16,13 +16,15 @@ fn len(bytes: &[u8]) -> Result<libc::socklen_t, Errno> {
 /// `connect`. connect(2).
 pub fn connect(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `address.len()` bytes, which outlive the call.
-    check(unsafe { libc::connect(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) }.into()).map(|_| ())
+    let rc = unsafe { libc::connect(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `bind`. bind(2).
 pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `address.len()` bytes, which outlive the call.
-    check(unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) }.into()).map(|_| ())
+    let rc = unsafe { libc::bind(fd.as_raw_fd(), address.as_ptr().cast(), len(address)?) };
+    check(rc.into()).map(|_| ())
 }
 
 /// `sendto`. send(2).
@@ -88,7 +90,8 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0u8; ADDRESS_MAX];
     let mut len = len(&bytes)?;
     // SAFETY: the kernel writes at most `len` bytes into `bytes`; both outlive the call.
-    check(unsafe { libc::getsockname(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut len) }.into())?;
+    let rc = unsafe { libc::getsockname(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), &raw mut len) };
+    check(rc.into())?;
     bytes.truncate(usize::try_from(len).unwrap_or(0));
     Ok(bytes)
 }
