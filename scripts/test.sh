@@ -26,6 +26,7 @@ else
     echo "SKIPPED: cargo deny (not installed: cargo install cargo-deny)"
 fi
 step cargo build --workspace --quiet
+scripts/claude.sh || echo "SKIPPED: the real agent (it could not be installed)"
 log=$(mktemp)
 cargo test --workspace --no-fail-fast 2>&1 | tee "$log"
 tests=${PIPESTATUS[0]}
