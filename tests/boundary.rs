@@ -329,6 +329,59 @@ fn a_held_request_goes_on_when_a_person_says_so() {
 }
 
 #[test]
+fn the_supervisor_and_its_files_are_out_of_reach() {
+    const LOOSE: &str = "metadata: {id: t}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow}\n";
+    const REACH: &str = r#"
+import os, resource, glob
+def field(pid, name):
+    try: return int([l for l in open(f"/proc/{pid}/status") if l.startswith(name)][0].split()[1])
+    except OSError: return 0
+def up(pid): return field(pid, "PPid")
+reaper = up(os.getpid()); supervisor = up(reaper)
+home = os.environ["HOME"]
+def attempt(name, act):
+    try: act(); print("REACHED", name)
+    except OSError as error: pass
+threads = [t for t in range(supervisor, supervisor + 500) if field(t, "Tgid") == supervisor]
+for pid in [supervisor, reaper] + threads:
+    for name in ["mem", "environ", "maps", "fd/0", "root/etc/passwd"]:
+        attempt(f"{pid} {name}", lambda: open(f"/proc/{pid}/{name}", "rb").close())
+    attempt("kill", lambda: os.kill(pid, 9))
+    attempt("prlimit", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3)))
+    attempt("affinity", lambda: os.sched_setaffinity(pid, {0}))
+    attempt("priority", lambda: os.setpriority(os.PRIO_PROCESS, pid, 19))
+resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE)
+attempt("read evidence", lambda: open(home + "/evidence/decisions.jsonl").close())
+attempt("append", lambda: open(home + "/evidence/decisions.jsonl", "a").close())
+attempt("truncate", lambda: os.truncate(home + "/evidence/decisions.jsonl", 0))
+attempt("unlink", lambda: os.unlink(home + "/evidence/decisions.jsonl"))
+attempt("move", lambda: os.rename(home + "/evidence", home + "/moved"))
+attempt("move the folder above", lambda: os.rename(home + "/.local", home + "/moved"))
+attempt("policy", lambda: (os.mkdir(".cavra"), open(".cavra/policy.yaml", "w").close()))
+import socket
+for path in glob.glob(home + "/.local/state/cavra/run/*") or ["/nowhere"]:
+    attempt("control", lambda: socket.socket(socket.AF_UNIX).connect(path))
+print("tried", len(threads))
+"#;
+    each(|world| {
+        let policy = world.write("p.yaml", LOOSE);
+        for mode in ["enforce", "audit"] {
+            let outcome = world.run(
+                &["--mode", mode, "--policy", policy.to_str().expect("path")],
+                &["python3", "-c", REACH],
+            );
+            assert!(
+                outcome.stdout().contains("tried") && !outcome.stdout().contains("REACHED"),
+                "{mode}: {}\n{}",
+                outcome.stdout(),
+                outcome.stderr()
+            );
+            assert_eq!(outcome.code(), Some(0));
+        }
+    });
+}
+
+#[test]
 fn audit_refuses_nothing_and_records_what_would_have_been() {
     each(|world| {
         let outcome = world.run(&["--mode", "audit"], &["cat", ".env"]);

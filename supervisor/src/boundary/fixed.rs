@@ -1,11 +1,14 @@
 //! What the boundary itself refuses, whatever a pack says.
 
+use std::os::fd::BorrowedFd;
 use std::sync::LazyLock;
+
+use nix::errno::Errno;
 
 use crate::caller::resolve::process_of;
 use crate::decision::{Decision, Severity};
 use crate::policy::{FileOp, Layer, Rule};
-use crate::sys::fs::{Kind, Stat};
+use crate::sys::fs::{self, Kind, Stat};
 
 fn rule(id: &str, reason: &str) -> Rule {
     Rule {
@@ -70,7 +73,7 @@ pub(super) fn file(
     op: FileOp,
     path: &[u8],
     stat: Option<&Stat>,
-    own: &[i32],
+    own: impl Fn(i32) -> bool,
     in_tree: impl Fn(i32) -> bool,
 ) -> Option<&'static Rule> {
     if let Some(stat) = stat {
@@ -89,17 +92,25 @@ pub(super) fn file(
     }
     let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     match (process_of(path), op) {
-        (Some(pid), FileOp::Read) if own.contains(&pid) => {
+        (Some(pid), FileOp::Read) if own(pid) => {
             let folder =
                 stat.is_some_and(|stat| stat.kind() == Kind::Dir) && path.iter().filter(|b| **b == b'/').count() == 2;
             (!folder && !SUPERVISOR_READ.contains(&last)).then_some(&*SUPERVISOR)
         }
         (Some(pid), FileOp::Write) => match last {
             b"mem" => Some(&MEMORY),
-            last if PROC_WRITE.contains(&last) && !own.contains(&pid) && in_tree(pid) => None,
+            last if PROC_WRITE.contains(&last) && !own(pid) && in_tree(pid) => None,
             _ => Some(&KERNEL),
         },
         (None, FileOp::Write) => Some(&KERNEL),
         (Some(_) | None, FileOp::Read) => None,
     }
+}
+
+/// Whether an object lies on a procfs that is mounted elsewhere (a host's, in a container): its processes are not told apart there.
+/// Its files are empty by size, so that others need no look.
+pub(super) fn foreign_proc(path: &[u8], stat: &Stat, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// `PROC_SUPER_MAGIC`, include/uapi/linux/magic.h.
+    const PROC_MAGIC: i64 = 0x9fa0;
+    Ok(stat.kind() == Kind::File && stat.size == 0 && !path.starts_with(b"/proc/") && fs::fs_magic(fd)? == PROC_MAGIC)
 }

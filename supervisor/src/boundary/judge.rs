@@ -12,7 +12,7 @@ use crate::approvals::{Ask, Outcome};
 use crate::caller::resolve::{Name, Object};
 use crate::decision::Decision;
 use crate::evidence::{ApprovalNote, Draft, Durability};
-use crate::policy::{FileOp, Mode, Rule, Verdict};
+use crate::policy::{FileOp, Layer, Mode, Rule, Verdict};
 use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
 use crate::sys::path::c_string;
 use crate::text::printable;
@@ -66,14 +66,15 @@ impl Call<'_> {
     /// The policy's answer to one operation on a named object.
     pub(super) fn verdict(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
         let by = &*self.task.program;
-        let own = [
-            std::process::id().cast_signed(),
-            nix::unistd::getppid().as_raw(),
-            self.boundary.tasks.reaper(),
-        ];
-        if let Some(rule) = fixed::file(op, path, stat, &[own[0], own[2]], |pid| {
-            self.boundary.tasks.in_tree(pid)
-        }) {
+        if self.boundary.out_of_reach(path, op) {
+            let rule = &*fixed::SUPERVISOR;
+            return Verdict {
+                decision: rule.decision,
+                rule,
+            };
+        }
+        let own = |pid| self.boundary.is_own(pid);
+        if let Some(rule) = fixed::file(op, path, stat, own, |pid| self.boundary.tasks.in_tree(pid)) {
             return Verdict {
                 decision: rule.decision,
                 rule,
@@ -108,7 +109,16 @@ impl Call<'_> {
             Name::Path(path) => path,
             Name::Unnamed(_) => return self.permit_unnamed(op, operation, name, object),
         };
-        let verdict = self.verdict(op, path, object.map(|object| &object.stat));
+        let mut verdict = self.verdict(op, path, object.map(|object| &object.stat));
+        if let Some(object) = object
+            && fixed::foreign_proc(path, &object.stat, object.fd.as_fd())?
+        {
+            let rule = &*fixed::KERNEL;
+            verdict = Verdict {
+                decision: rule.decision,
+                rule,
+            };
+        }
         let matter = Matter {
             action: if op == FileOp::Read { "read_file" } else { "write_file" },
             operation,
@@ -226,7 +236,8 @@ impl Call<'_> {
 
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
-        if self.boundary.mode == Mode::Audit {
+        // The boundary itself is never only watched: what is out of reach stays so.
+        if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
             let durability = if verdict.decision >= Decision::Warn {
                 Durability::Written
             } else {

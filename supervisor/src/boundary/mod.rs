@@ -6,10 +6,13 @@ mod exec;
 mod fixed;
 mod judge;
 mod network;
+mod others;
 mod paths;
 mod pool;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
@@ -19,7 +22,7 @@ use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::Journal;
-use crate::policy::{Mode, Policy};
+use crate::policy::{FileOp, Mode, Policy};
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -56,6 +59,8 @@ pub struct Boundary {
     links: judge::LinkGuard,
     listening: Mutex<std::collections::HashMap<u16, Vec<u64>>>,
     pool: pool::Pool,
+    own_folders: Vec<Vec<u8>>,
+    policy_folders: Vec<Vec<u8>>,
 }
 
 impl Boundary {
@@ -71,7 +76,16 @@ impl Boundary {
         mode: Mode,
         approvals: Approvals,
         warn: bool,
+        workspace: &Path,
     ) -> Self {
+        let real = |path: &Path| {
+            path.canonicalize()
+                .unwrap_or_else(|_| path.to_path_buf())
+                .into_os_string()
+                .into_vec()
+        };
+        let own_folders = vec![real(journal.dir()), real(&crate::evidence::state_home())];
+        let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
         Self {
             listener,
@@ -85,7 +99,35 @@ impl Boundary {
             links,
             listening: Mutex::default(),
             pool: pool::Pool::default(),
+            own_folders,
+            policy_folders,
         }
+    }
+}
+
+impl Boundary {
+    /// Whether a path is the session's own evidence or state, or, for writing, the workspace's policy (I5, I10).
+    fn out_of_reach(&self, path: &[u8], op: FileOp) -> bool {
+        let below = |folder: &[u8]| {
+            path.strip_prefix(folder)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        self.own_folders.iter().any(|folder| below(folder))
+            || op == FileOp::Write && self.policy_folders.iter().any(|folder| below(folder))
+    }
+
+    /// Whether moving or removing a path would take one of the session's own folders with it.
+    fn carries_own(&self, path: &[u8]) -> bool {
+        let prefix = [path, b"/"].concat();
+        self.own_folders
+            .iter()
+            .chain(&self.policy_folders)
+            .any(|folder| folder.starts_with(&prefix))
+    }
+
+    /// Whether a number is a thread of the supervisor's or the reaper's: /proc knows threads by their own numbers too.
+    fn is_own(&self, pid: i32) -> bool {
+        pid == self.tasks.reaper() || std::path::Path::new(&format!("/proc/self/task/{pid}")).exists()
     }
 }
 
@@ -272,6 +314,13 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_fchown => paths::inode::fchown,
         SYS_fsetxattr => paths::inode::fsetxattr,
         SYS_fremovexattr => paths::inode::fremovexattr,
+        SYS_prlimit64 => others::by_first,
+        SYS_sched_setaffinity => others::by_first,
+        SYS_sched_setscheduler => others::by_first,
+        SYS_sched_setparam => others::by_first,
+        SYS_sched_setattr => others::by_first,
+        SYS_setpriority => others::by_second,
+        SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
     }
 }

@@ -147,10 +147,10 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         sched_yield pause nanosleep getitimer alarm setitimer getpid fork vfork exit exit_group wait4 waitid kill tkill tgkill uname umask
         gettimeofday getrlimit setrlimit getrusage sysinfo times getuid getgid geteuid getegid setuid setgid setpgid getppid getpgrp setsid setreuid
         setregid getgroups setgroups setresuid getresuid setresgid getresgid getpgid setfsuid setfsgid getsid capget capset getpriority
-        setpriority sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_get_priority_max sched_get_priority_min
-        sched_rr_get_interval sched_setattr sched_getattr sched_setaffinity sched_getaffinity arch_prctl gettid time futex futex_waitv futex_wake futex_wait
+          sched_getparam  sched_getscheduler sched_get_priority_max sched_get_priority_min
+        sched_rr_get_interval  sched_getattr  sched_getaffinity arch_prctl gettid time futex futex_waitv futex_wake futex_wait
         futex_requeue set_tid_address restart_syscall timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_gettime
-        clock_getres clock_nanosleep set_robust_list get_robust_list getcpu getrandom rseq ioprio_set ioprio_get prlimit64
+        clock_getres clock_nanosleep set_robust_list get_robust_list getcpu getrandom rseq  ioprio_get 
         pidfd_open pidfd_send_signal process_vm_readv kcmp modify_ldt set_thread_area get_thread_area map_shadow_stack pidfd_getfd);
     calls!(rows, Native, "shared memory, semaphores and queues",
         shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
@@ -170,6 +170,33 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
             .map(|flag| (Refuse(Errno::EPERM), vec![Masked(0, Low32, low(*flag), low(*flag))]))
             .collect()
     };
+    for (name, nr) in [
+        ("prlimit64", nr::prlimit64),
+        ("sched_setaffinity", nr::sched_setaffinity),
+        ("sched_setscheduler", nr::sched_setscheduler),
+        ("sched_setparam", nr::sched_setparam),
+        ("sched_setattr", nr::sched_setattr),
+    ] {
+        let cases = vec![(Notify, vec![IsNot(0, Low32, 0)])];
+        rows.push(Row {
+            name,
+            nr,
+            cases,
+            otherwise: Native,
+            reason: "of itself; of others only inside the tree",
+        });
+    }
+    for (name, nr, process) in [("setpriority", nr::setpriority, 0), ("ioprio_set", nr::ioprio_set, 1)] {
+        let groups = (Refuse(Errno::EPERM), vec![IsNot(0, Low32, process)]);
+        let cases = vec![groups, (Notify, vec![IsNot(1, Low32, 0)])];
+        rows.push(Row {
+            name,
+            nr,
+            cases,
+            otherwise: Native,
+            reason: "of itself; of others only inside the tree; groups reach beyond it",
+        });
+    }
     rows.push(Row {
         name: "clone",
         nr: nr::clone,

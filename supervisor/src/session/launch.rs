@@ -85,6 +85,7 @@ pub struct Prepared {
     pub(super) control: ControlServer,
     pub(super) mode: Mode,
     pub(super) options: Options,
+    pub(super) workspace: PathBuf,
 }
 
 /// Reads and checks everything. Nothing has started when this fails.
@@ -167,6 +168,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         control,
         mode,
         options,
+        workspace,
     })
 }
 

@@ -38,6 +38,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         control,
         mode,
         options,
+        workspace,
     } = prepared;
     let step = LaunchError::step;
     let terminal = Terminal::save();
@@ -85,6 +86,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         mode,
         options.approvals,
         warn,
+        &workspace,
     ));
     let socket = control.path().to_path_buf();
     let shared = boundary.clone();

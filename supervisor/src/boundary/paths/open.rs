@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::boundary::judge::Matter;
-use crate::boundary::{Call, Reply, Stop, pool};
+use crate::boundary::{Call, Reply, Stop, fixed, pool};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
 use crate::decision::Decision;
@@ -209,6 +209,9 @@ fn fast(call: &Call<'_>, open: &Open) -> Result<Option<Reply>, Stop> {
     };
     let stat = fs::fstat(fd.as_fd())?;
     if stat.kind() != before.kind() || (stat.kind() == Kind::File && stat.nlink > 1) {
+        return Ok(None);
+    }
+    if fixed::foreign_proc(path.to_bytes(), &stat, fd.as_fd())? {
         return Ok(None);
     }
     let matter = Matter {

@@ -48,6 +48,9 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
     if flags & libc::RENAME_NOREPLACE != 0 && to.object.is_some() {
         return Err(Errno::EEXIST.into());
     }
+    if call.boundary.carries_own(&from.canonical) || call.boundary.carries_own(&to.canonical) {
+        return Err(Errno::EXDEV.into());
+    }
     moved(call, &from, &to)?;
     if exchange {
         moved(call, &to, &from)?;
