@@ -359,7 +359,8 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     let (mut errors, mut notes, mut info) = (Vec::new(), Vec::new(), Vec::new());
     let mut packs = Vec::new();
     let mut hash = Sha256::new();
-    let mut mode = Mode::Enforce;
+    // One pack that enforces is enough: to watch only, all of them must say so.
+    let (mut audits, mut enforces) = (false, false);
     let mut add = |layer: Layer, name: &str| -> Result<(), Diagnostics> {
         let mut compiled = Compiled::default();
         for loaded in find(name, request.search, &mut Vec::new())? {
@@ -369,8 +370,10 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 loaded.pack.metadata.id, loaded.file, loaded.sha256
             ));
             match loaded.pack.mode.as_deref() {
-                Some("audit" | "audit_only") => mode = Mode::Audit,
-                Some("enforce") | None => {}
+                // The workspace's own pack may tighten only (I10): it never switches enforcement off.
+                Some("audit" | "audit_only") if layer == Layer::Repository => {}
+                Some("audit" | "audit_only") => audits = true,
+                Some("enforce") | None => enforces |= layer != Layer::Repository,
                 Some(other) => errors.push(format!("{}: mode `{other}`; expected enforce or audit", loaded.file)),
             }
             Maker {
@@ -486,7 +489,11 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
         info,
         notes,
         digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-        mode,
+        mode: if audits && !enforces {
+            Mode::Audit
+        } else {
+            Mode::Enforce
+        },
     })
 }
 
