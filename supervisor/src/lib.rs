@@ -6,3 +6,4 @@ pub mod approvals;
 pub mod decision;
 pub mod evidence;
 pub mod policy;
+pub mod text;
