@@ -3,6 +3,7 @@
 //! Data flows one way: `sys` → `caller` → `boundary` → `policy` → `boundary` → reply, with a record to `evidence`.
 
 pub mod approvals;
+pub mod cli;
 pub mod decision;
 pub mod evidence;
 pub mod policy;

@@ -1,3 +1,7 @@
-//! cavractl
+//! cavractl: answers held requests, reads evidence, looks at this machine.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cavra::cli::run(std::env::args_os())
+}

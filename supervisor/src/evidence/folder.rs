@@ -42,7 +42,7 @@ impl EvidenceFolder {
     /// Makes the folder, or takes one that is there, ours and empty. Its last component must be no symlink.
     pub(crate) fn create(path: &Path) -> Result<Self, EvidenceError> {
         let folder = Self::open_or_make(path)?;
-        let mut entries = std::fs::read_dir(folder.magic_path()).map_err(|e| folder.error("list", e.into()))?;
+        let mut entries = std::fs::read_dir(folder.magic_path()).map_err(|e| folder.error("list", e))?;
         match entries.next() {
             None => Ok(folder),
             Some(_) => Err(EvidenceError::NotEmpty(path.to_owned())),

@@ -350,7 +350,7 @@ impl Inner {
             pid: draft.pid,
             tid: draft.tid,
             exe: text(draft.exe),
-            argv: draft.argv.map(|argv| self.arguments(argv)),
+            argv: draft.argv.map(|argv| bounded_arguments(argv, self.redact)),
             syscall: draft.syscall,
             errno: draft.errno,
             mode: draft.mode,
@@ -360,23 +360,6 @@ impl Inner {
             approval: draft.approval,
             ..Record::default()
         })
-    }
-
-    /// Arguments without secrets and of bounded length; what was cut off is said in its place.
-    fn arguments(&self, argv: Vec<String>) -> Vec<String> {
-        let count = argv.len();
-        let mut left = ARGV_BYTES;
-        let mut kept = Vec::with_capacity(count.min(64));
-        for argument in argv {
-            let argument = clip((self.redact)(argument), TEXT_BYTES);
-            let Some(rest) = left.checked_sub(argument.len().saturating_add(8)) else {
-                kept.push(format!("… {} further arguments", count.saturating_sub(kept.len())));
-                break;
-            };
-            left = rest;
-            kept.push(argument);
-        }
-        kept
     }
 
     /// Names and dates a record, queues it, and sees to its durability.
@@ -651,11 +634,29 @@ fn increment(counts: &mut BTreeMap<String, u64>, name: &str) {
     }
 }
 
+/// Arguments without secrets and of bounded length; what was cut off is said in its place.
+pub(crate) fn bounded_arguments(argv: Vec<String>, redact: fn(String) -> String) -> Vec<String> {
+    let count = argv.len();
+    let mut left = ARGV_BYTES;
+    let mut kept = Vec::with_capacity(count.min(64));
+    for argument in argv {
+        let argument = clip(redact(argument), TEXT_BYTES);
+        let Some(rest) = left.checked_sub(argument.len().saturating_add(8)) else {
+            kept.push(format!("… {} further arguments", count.saturating_sub(kept.len())));
+            break;
+        };
+        left = rest;
+        kept.push(argument);
+    }
+    kept
+}
+
 /// At most `limit` bytes of `text`, and how many more there were.
-fn clip(mut text: String, limit: usize) -> String {
+pub(crate) fn clip(mut text: String, limit: usize) -> String {
     if text.len() > limit {
         let more = text.len().saturating_sub(limit);
-        text.truncate(text.floor_char_boundary(limit));
+        let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
         text.push_str(&format!("… {more} bytes more"));
     }
     text

@@ -17,8 +17,11 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use folder::open_existing as folder_for_reading;
 pub use folder::{EvidenceFolder, sessions_root, state_root};
+pub(crate) use journal::bounded_arguments;
 pub use journal::{Durability, Journal, Level};
+pub(crate) use names::is_session_name;
 pub use names::{approval_id, decision_id, session_id};
 pub use record::{ApprovalNote, Draft, End, Opening, Record, Totals};
 pub use verify::{Verification, Wrong, verify};

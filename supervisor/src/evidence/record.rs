@@ -217,6 +217,12 @@ impl Record {
         Ok((line, hash))
     }
 
+    /// The line of a record that was read, newline included.
+    #[must_use]
+    pub fn as_written(&self) -> Option<String> {
+        String::from_utf8(self.canonical().ok()?).ok().map(|line| line + "\n")
+    }
+
     /// The record as compact JSON, its members in order, deceptive characters as `\u` escapes.
     pub(crate) fn canonical(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = Vec::with_capacity(1024);
