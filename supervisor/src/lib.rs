@@ -5,6 +5,8 @@
 pub mod approvals;
 pub mod cli;
 pub mod decision;
+pub mod doctor;
 pub mod evidence;
 pub mod policy;
+pub mod sys;
 pub mod text;

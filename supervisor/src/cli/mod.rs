@@ -4,6 +4,7 @@
 //! 3 evidence intact but interrupted, 125 cavractl itself failed.
 
 mod approvals;
+mod doctor;
 mod evidence;
 
 use std::ffi::OsString;
@@ -26,7 +27,8 @@ Examples:
   cavractl approvals list                                 what waits for an answer
   cavractl approvals approve apr_0123456789ab --reason 'reviewed, fine'
   cavractl evidence show ~/.local/state/cavra/sessions/ses_0123456789ab --decision block
-  cavractl evidence verify ./evidence && echo whole";
+  cavractl evidence verify ./evidence && echo whole
+  cavractl doctor                                         what this machine lacks";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -36,6 +38,12 @@ enum Command {
     /// Decision records of sessions
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// Show what is enforced on this machine, what is not and why; 0 only at full strength
+    Doctor {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell: bash, zsh, fish
@@ -88,6 +96,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
         Command::Evidence(command) => command.run(Style::of_stdout()),
+        Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cavractl::command(), "cavractl", &mut script);
