@@ -93,6 +93,7 @@ fn push_bytes(out: &mut String, bytes: &[u8]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use super::{clipped, command_line, harmless, printable};
 

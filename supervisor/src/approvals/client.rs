@@ -41,6 +41,11 @@ pub enum ClientError {
         /// Why not.
         source: io::Error,
     },
+    /// The socket is not for this process.
+    #[error(
+        "session {0}: its control socket refuses this process (permission denied); use a terminal outside of the session"
+    )]
+    Inside(String),
     /// There is no such session.
     #[error("session {0}: is not running; `cavractl evidence list` shows those that were")]
     NoSession(String),
@@ -136,6 +141,7 @@ impl Session {
             Ok(Reply::Approvals(approvals)) => Ok(approvals),
             Ok(Reply::Unknown(id)) => Err(ClientError::Unknown(id)),
             Ok(Reply::Refused(why)) => Err(ClientError::Refused(why)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Inside(self.id.clone())),
             Err(source) => Err(ClientError::Silent {
                 session: self.id.clone(),
                 source,

@@ -418,6 +418,7 @@ fn written(time: Timestamp) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;

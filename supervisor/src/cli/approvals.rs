@@ -206,6 +206,7 @@ fn detailed(session: &str, approval: &Approval, style: Style) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use super::{brief, detailed};
     use crate::approvals::{Approval, Ask, State};

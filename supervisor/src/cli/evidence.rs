@@ -126,7 +126,7 @@ fn list(json: bool, style: Style) -> Said {
         text.push_str(&format!(
             "{:<16}  {:<19}  {state}  {:>7} records  {}\n",
             harmless(&session.session_id),
-            clipped(&harmless(&session.started), 19).trim_end_matches('…'),
+            harmless(&session.started).chars().take(19).collect::<String>(),
             session.records,
             clipped(&harmless(&about), COLUMNS),
         ));

@@ -162,6 +162,7 @@ impl Style {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use clap::CommandFactory;
 

@@ -88,6 +88,11 @@ fn listener(found: &Findings) -> Check {
             "EBUSY: this process is already inside a user-notify sandbox".to_owned(),
             "start cavra-run outside of it (another cavra-run, a browser's or a container's sandbox)",
         ),
+        // What our own filter answers (design section 6): nobody else's refuses Landlock in this way as well.
+        Ok(Err(Errno::EPERM)) if found.around.filters > 0 && found.landlock_abi == Err(Errno::ENOSYS) => missing(
+            "EPERM, and Landlock is hidden: this looks like the inside of a cavra-run session".to_owned(),
+            "ask in a terminal outside of it",
+        ),
         Ok(Err(errno)) => missing(format!("SECCOMP_FILTER_FLAG_NEW_LISTENER: {errno}"), denied(found)),
         Err(Died::Signal(signal)) => missing(
             format!("a filter around this process answers seccomp with {signal}"),
@@ -305,6 +310,7 @@ fn user(found: &Findings) -> Check {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use nix::errno::Errno;
 
@@ -343,7 +349,7 @@ mod tests {
     #[test]
     fn each_lack_has_its_row_and_its_way_out() {
         type Lack = fn(&mut Findings);
-        let rows: [(Lack, &str, State, &str); 14] = [
+        let rows: [(Lack, &str, State, &str); 15] = [
             (
                 |f| f.around.release = "5.15.0".to_owned(),
                 "kernel",
@@ -368,6 +374,16 @@ mod tests {
                 "seccomp.listener",
                 State::Missing,
                 "outside of it",
+            ),
+            (
+                |f| {
+                    f.around.filters = 2;
+                    f.landlock_abi = Err(Errno::ENOSYS);
+                    f.confinement.as_mut().unwrap().listener = Err(Errno::EPERM);
+                },
+                "seccomp.listener",
+                State::Missing,
+                "terminal outside",
             ),
             (
                 |f| f.confinement = Err(Died::Signal(nix::sys::signal::Signal::SIGSYS)),

@@ -194,6 +194,7 @@ impl Refusals {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use super::{Reads, Refusals, SHARD_COARSE_KEYS, SHARD_KEYS, SHARDS};
 

@@ -181,6 +181,7 @@ pub(crate) fn names(folder: BorrowedFd<'_>) -> std::io::Result<Vec<String>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

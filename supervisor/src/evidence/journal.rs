@@ -4,7 +4,7 @@
 //! lines is the chain: who holds it writes whatever is queued, so threads that wait for it find their record written (group
 //! commit). Hashes are made there, so that a record that could not be written leaves no gap in the chain.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,9 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::EvidenceError;
+use super::bounds::{TEXT_BYTES, bounded_arguments, clip, parts};
 use super::counts::{FileId, Reads, Refusals};
 use super::folder::{EvidenceFolder, sessions_root};
 use super::names::{decision_id, is_session_name};
+use super::queue::{Entry, Queue};
 use super::record::{Draft, End, NO_HASH, Opening, Record, Totals};
 use super::sink::{SESSION_BYTES, Sink};
 use crate::decision::Decision;
@@ -25,14 +27,6 @@ use crate::decision::Decision;
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// Bytes of queued records above which whoever adds one writes them himself (I8).
 const QUEUE_BYTES: usize = 4 << 20;
-/// Bytes of one argument or other text in a record; MAX_ARG_STRLEN would allow 128 KiB each, and 2 MiB in all.
-const TEXT_BYTES: usize = 16 << 10;
-/// Bytes of all arguments in a record.
-const ARGV_BYTES: usize = 64 << 10;
-/// Distinct refusals in [`Totals`].
-const SHOWN_REFUSALS: usize = 20;
-/// Counts in one record of repeats.
-const REPEATS_A_RECORD: usize = 1_000;
 
 /// When `append` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,29 +68,6 @@ struct Inner {
     sync: Mutex<Synced>,
 }
 
-#[derive(Default)]
-struct Queue {
-    entries: Vec<Entry>,
-    bytes: usize,
-    /// Tickets are given from 1 in the order of the chain.
-    tickets: u64,
-    /// The last ticket whose record is written, or has failed.
-    settled: u64,
-    /// Errors for those who wait.
-    failed: HashMap<u64, i32>,
-    /// The last write failed: buffered records are no longer believed in unseen.
-    failing: bool,
-    ended: bool,
-    tally: Tally,
-    refusals: Option<Refusals>,
-}
-
-struct Entry {
-    ticket: u64,
-    waits: bool,
-    record: Record,
-}
-
 struct Chain {
     sink: Sink,
     seq: u64,
@@ -111,14 +82,6 @@ struct Synced {
     ticket: u64,
     /// After a failed fdatasync the kernel forgets which pages were lost: no later one proves anything.
     failed: Option<i32>,
-}
-
-#[derive(Default)]
-struct Tally {
-    by_decision: BTreeMap<String, u64>,
-    by_action: BTreeMap<String, u64>,
-    refusals: u64,
-    shown: Vec<(String, String, u64)>,
 }
 
 impl Journal {
@@ -311,7 +274,9 @@ impl Journal {
 
     #[cfg(test)]
     pub(crate) fn rotate_every(&self, bytes: u64) {
-        self.inner.sink.lock().unwrap().sink.rotate_every(bytes);
+        if let Ok(mut chain) = self.inner.sink.lock() {
+            chain.sink.rotate_every(bytes);
+        }
     }
 }
 
@@ -566,116 +531,7 @@ impl Inner {
 /// Stands for [`EvidenceError::Full`] among errnos.
 const FULL: i32 = -1;
 
-struct Ticket {
-    number: u64,
-    /// Nothing else was queued.
-    first: bool,
-}
-
-impl Queue {
-    fn push(&mut self, mut record: Record, durability: Durability) -> Ticket {
-        let first = self.entries.is_empty();
-        self.tickets = self.tickets.saturating_add(1);
-        record.timestamp = format!("{:.6}", jiff::Timestamp::now());
-        let argv: usize = record.argv.iter().flatten().map(String::len).sum();
-        let size = record
-            .target
-            .len()
-            .saturating_add(argv)
-            .saturating_add(record.reason.len())
-            .saturating_add(512);
-        self.bytes = self.bytes.saturating_add(size);
-        self.entries.push(Entry {
-            ticket: self.tickets,
-            waits: durability > Durability::Buffered,
-            record,
-        });
-        Ticket {
-            number: self.tickets,
-            first,
-        }
-    }
-}
-
-impl Tally {
-    fn recorded(&mut self, record: &Record) {
-        if record.count.is_some() || record.opening.is_some() || record.totals.is_some() {
-            return;
-        }
-        if let Some(decision) = record.decision {
-            increment(&mut self.by_decision, decision.name());
-        }
-        increment(&mut self.by_action, &record.action_type);
-    }
-
-    fn refused(&mut self, record: &Record) {
-        self.refusals = self.refusals.saturating_add(1);
-        let same = |(target, rule, _): &&mut (String, String, u64)| *target == record.target && *rule == record.rule_id;
-        if let Some((_, _, count)) = self.shown.iter_mut().find(same) {
-            *count = count.saturating_add(1);
-        } else if self.shown.len() < SHOWN_REFUSALS {
-            self.shown.push((record.target.clone(), record.rule_id.clone(), 1));
-        }
-    }
-
-    fn totals(&self, reads: u64) -> Totals {
-        Totals {
-            by_decision: self.by_decision.clone(),
-            reads,
-            refusals: self.shown.clone(),
-        }
-    }
-}
-
-fn increment(counts: &mut BTreeMap<String, u64>, name: &str) {
-    match counts.get_mut(name) {
-        Some(count) => *count = count.saturating_add(1),
-        None => drop(counts.insert(name.to_owned(), 1)),
-    }
-}
-
-/// Arguments without secrets and of bounded length; what was cut off is said in its place.
-pub(crate) fn bounded_arguments(argv: Vec<String>, redact: fn(String) -> String) -> Vec<String> {
-    let count = argv.len();
-    let mut left = ARGV_BYTES;
-    let mut kept = Vec::with_capacity(count.min(64));
-    for argument in argv {
-        let argument = clip(redact(argument), TEXT_BYTES);
-        let Some(rest) = left.checked_sub(argument.len().saturating_add(8)) else {
-            kept.push(format!("… {} further arguments", count.saturating_sub(kept.len())));
-            break;
-        };
-        left = rest;
-        kept.push(argument);
-    }
-    kept
-}
-
-/// At most `limit` bytes of `text`, and how many more there were.
-pub(crate) fn clip(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        let more = text.len().saturating_sub(limit);
-        let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push_str(&format!("… {more} bytes more"));
-    }
-    text
-}
-
-fn parts(repeats: BTreeMap<String, u64>) -> Vec<BTreeMap<String, u64>> {
-    let mut parts = vec![BTreeMap::new()];
-    for (name, count) in repeats {
-        if parts.last().is_none_or(|part| part.len() >= REPEATS_A_RECORD) {
-            parts.push(BTreeMap::new());
-        }
-        if let Some(part) = parts.last_mut() {
-            part.insert(name, count);
-        }
-    }
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #[path = "journal_tests.rs"]
 mod tests;

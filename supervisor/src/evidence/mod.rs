@@ -5,10 +5,12 @@
 //! without that member; `prev_hash` is the hash of the line before, 64 zeros in the first. The first record opens the session
 //! (`session_start`, with digests, command, versions), the last one ends it (`session_end`, with the totals).
 
+mod bounds;
 mod counts;
 mod folder;
 mod journal;
 mod names;
+mod queue;
 mod record;
 pub mod sessions;
 mod sink;
@@ -17,9 +19,9 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use bounds::bounded_arguments;
 pub(crate) use folder::open_existing as folder_for_reading;
 pub use folder::{EvidenceFolder, sessions_root, state_root};
-pub(crate) use journal::bounded_arguments;
 pub use journal::{Durability, Journal, Level};
 pub(crate) use names::is_session_name;
 pub use names::{approval_id, decision_id, session_id};

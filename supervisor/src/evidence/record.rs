@@ -269,6 +269,7 @@ impl Formatter for Harmless {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use super::{Record, hash_of, split_hash};
 
