@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 /// Shards, so that threads seldom meet.
@@ -24,18 +24,82 @@ const RULE_NAMES: usize = 4_096;
 /// A file by device and inode.
 pub(crate) type FileId = (u64, u64);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct ReadKey {
+    /// Of what follows; computed once for the shard and its map.
+    hash: u64,
     exe: FileId,
     /// None when the shard was full: any object.
     object: Option<FileId>,
     rule: u64,
 }
 
+impl Hash for ReadKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on the hash that a [`ReadKey`] brings.
+#[derive(Default)]
+struct Given(u64);
+
+impl Hasher for Given {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Counts = HashMap<ReadKey, u64, BuildHasherDefault<Given>>;
+
+/// Multiplies by secrets and folds: cheaper than SipHash on every allowed read. Shards are small, so the most that a tree
+/// could win by guessing collisions is slow reads of its own.
+struct Mixer([u64; 3]);
+
+impl Mixer {
+    fn new() -> Self {
+        let random = RandomState::new();
+        // Odd, so that no secret is zero.
+        Self([1_u64, 2, 3].map(|n| random.hash_one(n) | 1))
+    }
+
+    fn words(&self, [a, b, c, d]: [u64; 4]) -> u64 {
+        let [one, two, three] = self.0;
+        fold(fold(a ^ one, b ^ two) ^ three, fold(c ^ two, d ^ three) ^ one)
+    }
+
+    fn text(&self, text: &str) -> u64 {
+        let [one, two, three] = self.0;
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        let words = words.iter().chain(std::iter::once(&last));
+        words.fold((text.len() as u64) ^ three, |hash, word| {
+            fold(hash ^ one, u64::from_ne_bytes(*word) ^ two)
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a).wrapping_mul(u128::from(b));
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
 #[derive(Default)]
 struct Shard {
-    exact: HashMap<ReadKey, u64>,
-    coarse: HashMap<ReadKey, u64>,
+    exact: Counts,
+    coarse: Counts,
     elsewhere: u64,
 }
 
@@ -43,7 +107,7 @@ struct Shard {
 pub(crate) struct Reads {
     shards: [Mutex<Shard>; SHARDS],
     rules: Mutex<BTreeMap<u64, String>>,
-    hasher: RandomState,
+    mixer: Mixer,
 }
 
 impl Reads {
@@ -51,20 +115,25 @@ impl Reads {
         Self {
             shards: Default::default(),
             rules: Mutex::default(),
-            hasher: RandomState::new(),
+            mixer: Mixer::new(),
         }
     }
 
     /// Counts one read; true when it is the first of its kind.
     pub(crate) fn first(&self, exe: FileId, object: FileId, rule: &str) -> bool {
-        let rule_hash = self.hasher.hash_one(rule);
-        let index = usize::try_from((exe.1 ^ object.1) % SHARDS as u64).unwrap_or(0);
+        let rule_hash = self.mixer.text(rule);
+        let hash = self
+            .mixer
+            .words([exe.0.rotate_left(32) ^ object.0, exe.1, object.1, rule_hash]);
+        // Neither the low bits, from which the map takes its index, nor the high ones, its tags.
+        let index = usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0);
         let Some(shard) = self.shards.get(index) else {
             return true;
         };
         // A panic can not happen between two states of a shard: its maps are whole.
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let key = ReadKey {
+            hash,
             exe,
             object: Some(object),
             rule: rule_hash,
@@ -76,7 +145,12 @@ impl Reads {
         if shard.exact.len() < SHARD_KEYS {
             shard.exact.insert(key, 1);
         } else {
-            let key = ReadKey { object: None, ..key };
+            let hash = self.mixer.words([exe.0, exe.1, 0, rule_hash]);
+            let key = ReadKey {
+                hash,
+                object: None,
+                ..key
+            };
             if let Some(count) = shard.coarse.get_mut(&key) {
                 *count = count.saturating_add(1);
                 return false;
@@ -163,7 +237,7 @@ impl Refusals {
 
     /// Counts a refusal that would be recorded as `id`; when there were so many like it that it is not recorded, the name
     /// of their first record.
-    pub(crate) fn counted(&mut self, identity: &impl std::hash::Hash, id: &str) -> Option<String> {
+    pub(crate) fn counted(&mut self, identity: &impl Hash, id: &str) -> Option<String> {
         let room = self.kinds.len() < REFUSAL_KINDS;
         match self.kinds.entry(self.hasher.hash_one(identity)) {
             Entry::Occupied(mut entry) => {
