@@ -85,7 +85,11 @@ impl Boundary {
                 .into_vec()
         };
         let state = crate::evidence::state_root().ok();
-        let own_folders = [Some(journal.dir().to_path_buf()), state].iter().flatten().map(|path| real(path)).collect();
+        let own_folders = [Some(journal.dir().to_path_buf()), state]
+            .iter()
+            .flatten()
+            .map(|path| real(path))
+            .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
         Self {
