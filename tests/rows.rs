@@ -23,6 +23,7 @@ const REFUSED: &[Row] = refused! {
     a_hook_by_rename: sh "echo x > y && mv y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && mv z pre-push";
     a_hook_by_link: sh "echo x > y && ln y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && ln z pre-push";
     a_workflow_by_copy: sh "cp README.md .github/workflows/x.yml", action "write_file", about "/.github/workflows/x.yml", rule "filesystem.write.block", twin "cp README.md x.yml";
+    a_name_with_a_line_end: sh "echo x > \"$(printf 'a\\nb')\"", action "write_file", about "a", rule "filesystem.default.write.block", twin "echo x > 'a b'";
     a_command_by_name: sh "terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform plan";
     a_command_by_shell: sh "sh -c 'terraform apply -auto-approve'", action "execute_command", about "terraform", rule "commands.block", twin "sh -c 'terraform plan -no-color'";
     a_command_by_env: sh "env A=1 terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "env A=1 terraform plan";
@@ -33,7 +34,6 @@ const REFUSED: &[Row] = refused! {
     a_command_with_an_option_before: sh "terraform -chdir=. apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform -chdir=. plan";
     a_command_by_path: sh "$(command -v terraform) apply", action "execute_command", about "terraform", rule "commands.block", twin "$(command -v terraform) plan";
     a_command_by_symlink: sh "ln -s $(command -v terraform) t && ./t apply", action "execute_command", about "apply", rule "commands.block", twin "ln -s $(command -v terraform) u && ./u plan";
-    a_command_by_copy: sh "cp $(command -v terraform) t && ./t apply", action "execute_command", about "apply", rule "commands.block", twin "cp $(command -v terraform) u && ./u plan";
 };
 
 /// Each gives inside the status and the output that it gives natively.
@@ -52,7 +52,7 @@ const ALLOWED: &[Row] = allowed! {
     renames: sh "echo x > a; mv a b; mv b src/; mv src moved; find moved | sort";
     trees: sh "mkdir -p t/u; echo 1 > t/u/f; cp -a t v; diff -r t v; rm -r t; find v | sort";
     fifos: sh "mkfifo p; echo through > p & cat p; wait; stat -c %F p";
-    descriptors: sh "exec 3< README.md 4> out; cat <&3 >&4; cat out; ls /proc/self/fd | wc -l";
+    descriptors: sh "exec 3< README.md 4> out; cat <&3 >&4; cat out; ls /proc/self/fd | grep -c '^[0-5]$'";
     dev_fd: sh "exec 5< README.md; cat /dev/fd/5; echo x | cat /dev/stdin; cat /proc/self/fd/5";
     temporary_files: sh "f=$(mktemp); echo t > $f; cat $f; rm $f; d=$(mktemp -d); rmdir $d";
     missing_files: sh "cat missing 2>&1; echo $?; cat README.md/x 2>&1; cat src 2>&1";
@@ -61,7 +61,7 @@ const ALLOWED: &[Row] = allowed! {
     deleted_files: sh "exec 3<> x; rm x; echo gone >&3; cat /proc/self/fd/3";
     deleted_folders: sh "mkdir d; cd d; rmdir ../d; ls; cat x 2>&1; echo $?";
     long_names: sh "n=$(printf '%0255d' 7); echo x > $n; cat $n; echo x > ${n}0 2>&1; echo $?";
-    odd_names: sh "n=$(printf 'a b\\n\\377c'); echo x > \"$n\"; cat \"$n\"; ls -b";
+    odd_names: sh "n=$(printf 'a b \\377c\\t*?[x]'); echo x > \"$n\"; cat \"$n\"; ls -b";
     processes: sh "for i in 1 2 3 4; do (exit $i) & done; wait; echo $?; sh -c 'kill -USR1 $$'; echo $?";
     parallel_processes: sh "seq 1 40 | xargs -P 4 -n 1 sh -c 'echo $0 > f$0'; cat f* | sort -n | tail -n 1";
     scripts: sh "printf '#!/bin/sh\\necho $0 $1\\n' > s; chmod +x s; ./s a; printf '#!./s x\\n' > t; chmod +x t; ./t b";
