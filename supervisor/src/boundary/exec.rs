@@ -209,7 +209,12 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         }
     }
     let matter = Matter {
-        action: "execute_command",
+        // A rule of the pack's `git` section judged what git is asked to do, not that it runs.
+        action: if verdict.rule.id.starts_with("git.") {
+            "git_operation"
+        } else {
+            "execute_command"
+        },
         operation: "execute",
         target: file,
         object: Some(plan.file.fd.as_fd()),

@@ -85,7 +85,12 @@ impl Boundary {
                 .into_os_string()
                 .into_vec()
         };
-        let own_folders = vec![real(journal.dir()), real(&crate::evidence::state_home())];
+        let state = crate::evidence::state_root().ok();
+        let own_folders = [Some(journal.dir().to_path_buf()), state]
+            .iter()
+            .flatten()
+            .map(|path| real(path))
+            .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
         Self {
