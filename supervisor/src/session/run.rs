@@ -88,10 +88,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         warn,
         &workspace,
     ));
-    let socket = control.path().to_path_buf();
     let shared = boundary.clone();
     control
-        .start(desk, move |pid| shared.tasks.in_tree(pid))
+        .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
     boundary::serve(&boundary);
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
@@ -100,7 +99,8 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     let outcome = follow(&mut events, &signals, child);
     drop(spawned.alive);
     terminal.restore();
-    drop(std::fs::remove_file(socket));
+    // Nobody waits any more; the control socket goes with it.
+    desk.close();
     let (code, error) = match outcome {
         Outcome::Ended(status) if libc::WIFEXITED(status) => (libc::WEXITSTATUS(status), None),
         Outcome::Ended(status) => (128 + libc::WTERMSIG(status), None),
