@@ -72,7 +72,9 @@ pub fn canonical(text: &str) -> Result<String, String> {
             return Err(format!("`{text}` has an empty label (two dots in a row)"));
         }
         if label.len() > LABEL_MAX {
-            return Err(format!("`{label}` is longer than the {LABEL_MAX} characters of a label"));
+            return Err(format!(
+                "`{label}` is longer than the {LABEL_MAX} characters of a label"
+            ));
         }
         if !label
             .bytes()

@@ -143,7 +143,10 @@ impl Entry {
     fn address(&mut self, text: &str, rest: &str) -> Result<(), String> {
         if let Some((scheme, tail)) = rest.split_once("://") {
             let host = tail.split(['/', '?', '#']).next().unwrap_or_default();
-            let port = PORT_NAMES.iter().find(|(name, _)| *name == scheme).map(|(_, port)| port);
+            let port = PORT_NAMES
+                .iter()
+                .find(|(name, _)| *name == scheme)
+                .map(|(_, port)| port);
             let suggestion = match port {
                 Some(port) if !host.contains(':') => format!("{host}:{port}"),
                 _ => host.to_owned(),
