@@ -205,7 +205,7 @@ impl Desk {
 
     /// Lets a request wait. Its texts are bounded like a record's.
     pub fn hold(&self, mut ask: Ask) -> Result<Ticket, Full> {
-        ask.argv = bounded_arguments(ask.argv, |text| text);
+        ask.argv = bounded_arguments(ask.argv);
         let id = approval_id().map_err(|_| Full)?;
         let (now, since) = (Timestamp::now(), Instant::now());
         // Longer than a year is for ever; neither clock can overflow by it.

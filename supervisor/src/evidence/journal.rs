@@ -20,6 +20,7 @@ use super::folder::{EvidenceFolder, sessions_root};
 use super::names::{decision_id, is_session_name};
 use super::queue::{Entry, Queue};
 use super::record::{Draft, End, NO_HASH, Opening, Record, Totals};
+use super::redact;
 use super::sink::{SESSION_BYTES, Sink};
 use crate::decision::Decision;
 
@@ -59,7 +60,6 @@ struct Inner {
     opening: Opening,
     path: PathBuf,
     folder: Arc<EvidenceFolder>,
-    redact: fn(String) -> String,
     level: Level,
     reads: Reads,
     queue: Mutex<Queue>,
@@ -87,17 +87,7 @@ struct Synced {
 impl Journal {
     /// Takes a new or empty folder (default: the session's below [`sessions_root`]) and writes the opening record. Starts no
     /// thread: the supervisor forks after this.
-    pub fn create(dir: Option<&Path>, opening: &Opening) -> Result<Self, EvidenceError> {
-        Self::with(dir, opening, Level::First, |text| text)
-    }
-
-    /// As [`Self::create`], with the reads that are recorded, and what removes secrets from targets and arguments.
-    pub fn with(
-        dir: Option<&Path>,
-        opening: &Opening,
-        level: Level,
-        redact: fn(String) -> String,
-    ) -> Result<Self, EvidenceError> {
+    pub fn create(dir: Option<&Path>, opening: &Opening, level: Level) -> Result<Self, EvidenceError> {
         if !is_session_name(&opening.session_id) {
             return Err(EvidenceError::SessionName(opening.session_id.clone()));
         }
@@ -107,9 +97,7 @@ impl Journal {
         };
         let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
         let mut opening = opening.clone();
-        for argument in &mut opening.command {
-            *argument = redact(std::mem::take(argument));
-        }
+        opening.command = redact::arguments(bounded_arguments(opening.command));
         let record = Record {
             action_type: "session_start".to_owned(),
             target: crate::text::command_line(&opening.command),
@@ -121,7 +109,6 @@ impl Journal {
         };
         let inner = Inner {
             path,
-            redact,
             level,
             reads: Reads::new(),
             queue: Mutex::new(Queue {
@@ -178,6 +165,11 @@ impl Journal {
     #[must_use]
     pub fn first_read(&self, exe: FileId, object: FileId, rule: &str) -> bool {
         self.inner.reads.first(exe, object, rule) || self.inner.level == Level::All
+    }
+
+    /// Takes back what [`Self::first_read`] counted, because its record could not be made: the next one is the first again.
+    pub fn not_read(&self, exe: FileId, object: FileId, rule: &str) {
+        self.inner.reads.forget(exe, object, rule);
     }
 
     /// What the session came to so far.
@@ -303,7 +295,7 @@ impl Inner {
             correlation_id: draft.correlation_id.unwrap_or_else(|| id.clone()),
             decision_id: id,
             action_type: draft.action_type.to_owned(),
-            target: text((self.redact)(draft.target)),
+            target: text(redact::text(draft.target)),
             requested_operation: draft.requested_operation,
             policy_pack: draft.policy_pack,
             policy_id: draft.policy_id,
@@ -315,7 +307,7 @@ impl Inner {
             pid: draft.pid,
             tid: draft.tid,
             exe: text(draft.exe),
-            argv: draft.argv.map(|argv| bounded_arguments(argv, self.redact)),
+            argv: draft.argv.map(|argv| redact::arguments(bounded_arguments(argv))),
             syscall: draft.syscall,
             errno: draft.errno,
             mode: draft.mode,

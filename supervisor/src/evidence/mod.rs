@@ -12,6 +12,7 @@ mod journal;
 mod names;
 mod queue;
 mod record;
+mod redact;
 pub mod sessions;
 mod sink;
 mod verify;

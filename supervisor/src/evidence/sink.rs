@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
 use super::EvidenceError;
 use super::folder::EvidenceFolder;
 
@@ -74,7 +76,7 @@ impl Sink {
         let mut written = 0_usize;
         let mut failure = None;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match (&*self.file).write(rest) {
+            match write(&self.file, rest) {
                 Ok(0) => failure = Some(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written = written.saturating_add(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,4 +123,17 @@ impl Sink {
         self.len = 0;
         Ok(())
     }
+}
+
+/// write(2) that fails with EFBIG at the limit on file sizes (`ulimit -f`) and is not ended by SIGXFSZ.
+fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    let mut limit = SigSet::empty();
+    limit.add(Signal::SIGXFSZ);
+    let before = limit.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let written = file.write(bytes);
+    // The signal waits for this thread now, which therefore leaves it blocked.
+    if written.as_ref().err().and_then(io::Error::raw_os_error) != Some(libc::EFBIG) {
+        before.thread_set_mask()?;
+    }
+    written
 }
