@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
-use crate::evidence::Journal;
+use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
@@ -54,8 +54,8 @@ pub struct Boundary {
     pub mode: Mode,
     /// Whether anybody is asked.
     pub approvals: Approvals,
-    /// Whether a warning is also a line on stderr: only when that is not the agent's terminal.
-    pub warn: bool,
+    /// Warnings as lines on stderr: only when that is not the agent's terminal.
+    pub notices: Option<Notices>,
     links: judge::LinkGuard,
     listening: Mutex<std::collections::HashMap<u16, Vec<u64>>>,
     pool: pool::Pool,
@@ -100,7 +100,7 @@ impl Boundary {
             tasks: Tasks::new(reaper),
             mode,
             approvals,
-            warn,
+            notices: warn.then(Notices::default),
             links,
             listening: Mutex::default(),
             pool: pool::Pool::default(),

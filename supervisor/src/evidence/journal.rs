@@ -240,7 +240,10 @@ impl Journal {
                 lost,
             }
         };
-        let totals = self.totals();
+        let totals = Totals {
+            lost: end.lost,
+            ..self.totals()
+        };
         let record = Record {
             action_type: "session_end".to_owned(),
             requested_operation: "session_end".to_owned(),

@@ -97,6 +97,8 @@ impl Tally {
             by_decision: self.by_decision.clone(),
             reads,
             refusals: self.shown.clone(),
+            refused: self.refusals,
+            lost: 0,
         }
     }
 }
