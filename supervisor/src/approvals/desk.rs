@@ -389,8 +389,14 @@ impl Ticket {
         }
     }
 
+    /// How long it was held so far.
+    #[must_use]
+    pub fn waited_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn outcome(&self, requests: &Requests) -> Outcome {
-        let waited_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let waited_ms = self.waited_ms();
         // Forgotten after a thousand later ones: nobody knows of an approval, so there is none.
         let Some(approval) = requests.settled.iter().find(|approval| approval.approval_id == self.id) else {
             return Outcome::Expired { waited_ms };

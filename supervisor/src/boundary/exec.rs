@@ -209,7 +209,12 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         }
     }
     let matter = Matter {
-        action: "execute_command",
+        // As CAVRA names what its git rules are about.
+        action: if verdict.rule.id.starts_with("git.") {
+            "git_operation"
+        } else {
+            "execute_command"
+        },
         operation: "execute",
         target: file,
         object: Some(plan.file.fd.as_fd()),

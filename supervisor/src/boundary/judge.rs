@@ -319,7 +319,26 @@ impl Call<'_> {
             if let Some(outcome) = ticket.wait(Duration::from_millis(100)) {
                 break outcome;
             }
-            self.still_waits()?;
+            if let Err(stop) = self.still_waits() {
+                // The request is gone with its caller, or is made again after the signal: its record has an end either way.
+                let note = ApprovalNote {
+                    id: ticket.id().to_owned(),
+                    reason: if stop == Stop::Restart {
+                        "interrupted by a signal; the program asks again"
+                    } else {
+                        "its caller ended"
+                    }
+                    .to_owned(),
+                    waited_ms: ticket.waited_ms(),
+                    ..ApprovalNote::default()
+                };
+                self.record(matter, verdict, Durability::Written, |draft| {
+                    draft.action_type = "approval";
+                    draft.approval = Some(note);
+                    draft.correlation_id = Some(decision_id);
+                })?;
+                return Err(stop);
+            }
         };
         let (approver, reason, waited_ms, yes) = match outcome {
             Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),

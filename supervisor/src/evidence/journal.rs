@@ -172,7 +172,7 @@ impl Journal {
         self.inner.reads.forget(exe, object, rule);
     }
 
-    /// What the session came to so far.
+    /// What the session came to so far; buffered records count once they are written.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let reads = self.inner.reads.total();
@@ -336,8 +336,12 @@ impl Inner {
             if queue.ended {
                 return Err(EvidenceError::Closed);
             }
-            if refused && record.action_type != "approval" && record.count.is_none() {
+            let refused = refused && record.count.is_none();
+            if refused {
                 queue.tally.refused(&record);
+            }
+            // What a person answered is a record each time, however often it was asked.
+            if refused && record.action_type != "approval" && record.approval.is_none() {
                 let identity = (
                     &record.action_type,
                     &record.target,
@@ -353,9 +357,8 @@ impl Inner {
                     return Ok(first);
                 }
             }
-            queue.tally.recorded(&record);
             queue.ended = closes;
-            let overdue = queue.failing || queue.bytes > QUEUE_BYTES;
+            let overdue = queue.failing.is_some() || queue.bytes > QUEUE_BYTES;
             let durability = if overdue {
                 durability.max(Durability::Written)
             } else {
@@ -392,16 +395,14 @@ impl Inner {
             self.write(&mut chain)?;
         }
         drop(chain);
-        match self.queue()?.failed.remove(&ticket) {
-            None => Ok(()),
-            Some(FULL) => Err(EvidenceError::Full(SESSION_BYTES >> 20)),
-            Some(errno) => Err(EvidenceError::Write(io::Error::from_raw_os_error(errno))),
-        }
+        failure(self.queue()?.failed.remove(&ticket))
     }
 
+    /// Writes all that is queued. Its records may be owed to others, so their errors are left for those who wait.
     fn settle_all(&self) -> Result<(), EvidenceError> {
-        let last = self.queue()?.tickets;
-        self.settle(last)
+        let mut chain = self.sink.lock().map_err(|_| EvidenceError::Broken)?;
+        self.write(&mut chain)?;
+        failure(self.queue()?.failing)
     }
 
     /// Writes what is queued. Whoever holds the sink's lock is the only one who takes from the queue.
@@ -417,6 +418,9 @@ impl Inner {
         let (entries, whole, error) = self.write_entries(chain, entries);
         let mut lost = 0_u64;
         let mut queue = self.queue()?;
+        for entry in entries.get(..whole).unwrap_or_default() {
+            queue.tally.recorded(&entry.record);
+        }
         for entry in entries.get(whole..).unwrap_or_default() {
             match error {
                 Some(errno) if entry.waits => drop(queue.failed.insert(entry.ticket, errno)),
@@ -424,7 +428,7 @@ impl Inner {
             }
         }
         queue.settled = last;
-        queue.failing = error.is_some();
+        queue.failing = error;
         chain.lost = chain.lost.saturating_add(lost);
         chain.lost_ever = chain.lost_ever.saturating_add(lost);
         Ok(())
@@ -485,13 +489,14 @@ impl Inner {
     fn sync(&self, ticket: u64) -> Result<(), EvidenceError> {
         let mut synced = self.sync.lock().map_err(|_| EvidenceError::Broken)?;
         if synced.ticket < ticket && synced.failed.is_none() {
-            let (file, upto): (Arc<File>, u64) = {
+            let (file, upto, unsynced): (Arc<File>, u64, Option<i32>) = {
                 let chain = self.sink.lock().map_err(|_| EvidenceError::Broken)?;
-                (chain.sink.file(), self.queue()?.settled)
+                (chain.sink.file(), self.queue()?.settled, chain.sink.unsynced())
             };
-            match file.sync_data() {
-                Ok(()) => synced.ticket = upto,
-                Err(error) => synced.failed = Some(error.raw_os_error().unwrap_or(libc::EIO)),
+            match (unsynced, file.sync_data()) {
+                (None, Ok(())) => synced.ticket = upto,
+                (Some(errno), _) => synced.failed = Some(errno),
+                (None, Err(error)) => synced.failed = Some(error.raw_os_error().unwrap_or(libc::EIO)),
             }
         }
         match synced.failed {
@@ -525,6 +530,14 @@ impl Inner {
 
 /// Stands for [`EvidenceError::Full`] among errnos.
 const FULL: i32 = -1;
+
+fn failure(errno: Option<i32>) -> Result<(), EvidenceError> {
+    match errno {
+        None => Ok(()),
+        Some(FULL) => Err(EvidenceError::Full(SESSION_BYTES >> 20)),
+        Some(errno) => Err(EvidenceError::Write(io::Error::from_raw_os_error(errno))),
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]

@@ -261,6 +261,123 @@ fn long_arguments_are_bounded_and_say_so() {
     assert!(line.len() < 100_000 && line.contains("bytes more") && line.contains("further arguments"));
 }
 
+/// `/dev/full` answers ENOSPC to each write, as a full disk does.
+fn fill_up(journal: &Journal) {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    drop(journal.inner.sink.lock().unwrap().sink.write_to(full));
+}
+
+#[test]
+fn whoever_writes_for_others_leaves_them_their_errors() {
+    let temp = tempfile::tempdir().unwrap();
+    let journal = Journal::create(Some(temp.path()), &opening(), Level::First).unwrap();
+    fill_up(&journal);
+    let record = journal.inner.record(refusal("/owed")).unwrap();
+    let owed = journal.inner.queue().unwrap().push(record, Durability::Written).number;
+    // The flusher, or `close`, comes before the one who waits for the record.
+    assert!(journal.inner.settle_all().is_err());
+    assert!(matches!(journal.inner.settle(owed), Err(EvidenceError::Write(_))));
+}
+
+#[test]
+fn no_thread_believes_in_a_record_that_a_full_disk_did_not_take() {
+    let temp = tempfile::tempdir().unwrap();
+    let journal = Arc::new(Journal::create(Some(temp.path()), &opening(), Level::First).unwrap());
+    fill_up(&journal);
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flusher = {
+        let (journal, over) = (Arc::clone(&journal), Arc::clone(&over));
+        std::thread::spawn(move || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(journal.inner.settle_all());
+            }
+        })
+    };
+    let threads: Vec<_> = (0..2)
+        .map(|thread| {
+            let journal = Arc::clone(&journal);
+            std::thread::spawn(move || {
+                (0..5_000)
+                    .filter(|n| {
+                        journal
+                            .append(refusal(&format!("/{thread}/{n}")), Durability::Written)
+                            .is_ok()
+                    })
+                    .count()
+            })
+        })
+        .collect();
+    let believed: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    flusher.join().unwrap();
+    assert_eq!(believed, 0);
+    assert_eq!(lines(temp.path()).len(), 1);
+    assert!(journal.inner.queue().unwrap().failed.is_empty(), "errors nobody took");
+    assert_eq!(journal.totals().by_decision.get("block"), None, "only records count");
+}
+
+/// Rotation, and cutting off an unfinished line, in the domain that a supervisor lives in.
+#[test]
+fn a_domain_that_leaves_only_its_folder_is_enough() {
+    use landlock::{ABI, Access, AccessFs, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr};
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("session");
+    let journal = Journal::create(Some(&dir), &opening(), Level::First).unwrap();
+    journal.rotate_every(2_000);
+    let outside = temp.path().join("outside");
+    std::thread::scope(|scope| {
+        // A domain is a thread's; the flusher, started by the first record, is in it too.
+        scope.spawn(|| {
+            Ruleset::default()
+                .handle_access(AccessFs::from_all(ABI::V3))
+                .unwrap()
+                .create()
+                .unwrap()
+                .add_rule(PathBeneath::new(journal.folder(), AccessFs::from_all(ABI::V3)))
+                .unwrap()
+                .restrict_self()
+                .unwrap();
+            assert!(std::fs::write(&outside, "x").is_err(), "the domain is real");
+            for number in 0..20 {
+                let durability = [Durability::Buffered, Durability::Written, Durability::Synced][number % 3];
+                journal.append(read(&format!("/{number}")), durability).unwrap();
+            }
+            {
+                let mut chain = journal.inner.sink.lock().unwrap();
+                std::io::Write::write_all(&mut &*chain.sink.file(), b"{\"torn").unwrap();
+                chain.sink.tear();
+            }
+            journal.append(refusal("/after"), Durability::Synced).unwrap();
+            journal.close("exit 0").unwrap();
+        });
+    });
+    assert!(dir.join("decisions.3.jsonl").exists());
+    assert_eq!(verify(&dir), Verification::Whole { records: 23 });
+}
+
+#[test]
+fn each_answer_of_a_person_is_a_record() {
+    let temp = tempfile::tempdir().unwrap();
+    let journal = Journal::create(Some(temp.path()), &opening(), Level::First).unwrap();
+    for number in 0..1_100_u32 {
+        let note = crate::evidence::ApprovalNote {
+            id: format!("apr_{number:012x}"),
+            approver: "ann".to_owned(),
+            reason: "no".to_owned(),
+            waited_ms: 1,
+        };
+        let denied = Draft {
+            action_type: "approval",
+            approval: Some(note),
+            ..refusal("/same")
+        };
+        journal.append(denied, Durability::Written).unwrap();
+    }
+    let totals = journal.close("exit 0").unwrap();
+    assert_eq!(totals.refusals.first().map(|(_, _, count)| *count), Some(1_100));
+    assert_eq!(verify(temp.path()), Verification::Whole { records: 1_102 });
+}
+
 /// The disk is full: what owes a record is refused, the chain stays intact, and goes on when there is room. Run again in a
 /// process of its own, because the limit on file sizes, which stands for the disk, is a process's.
 #[test]

@@ -92,7 +92,7 @@ pub struct Draft {
 }
 
 /// How a held request ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalNote {
     /// `apr_` and 12 hexadecimal digits.

@@ -34,6 +34,8 @@ pub(crate) struct Sink {
     before: u64,
     /// Whether bytes of an unfinished line may follow the whole ones.
     torn: bool,
+    /// A failed fdatasync of the file: the kernel forgets which pages were lost, so a later one would prove nothing.
+    unsynced: Option<i32>,
     file_bytes: u64,
 }
 
@@ -49,6 +51,7 @@ impl Sink {
             len: 0,
             before: 0,
             torn: false,
+            unsynced: None,
             file_bytes: FILE_BYTES,
         })
     }
@@ -58,8 +61,25 @@ impl Sink {
         self.file_bytes = bytes;
     }
 
+    /// Writes to `file` from now on: `/dev/full` stands for a full disk.
+    #[cfg(test)]
+    pub(crate) fn write_to(&mut self, file: File) -> Arc<File> {
+        std::mem::replace(&mut self.file, Arc::new(file))
+    }
+
+    /// As after a write that ended within a line.
+    #[cfg(test)]
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
     pub(crate) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
+    }
+
+    /// Why nothing more can be made durable, if so.
+    pub(crate) fn unsynced(&self) -> Option<i32> {
+        self.unsynced
     }
 
     /// Bytes of all whole lines.
@@ -115,7 +135,12 @@ impl Sink {
             return Ok(());
         }
         // A later fdatasync is for the new file only.
-        self.file.sync_data()?;
+        if let Err(error) = self.file.sync_data() {
+            self.unsynced = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        if let Some(errno) = self.unsynced {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let index = self.index.saturating_add(1);
         self.file = Arc::new(self.folder.new_file(&file_name(index))?);
         self.index = index;
