@@ -209,7 +209,7 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         }
     }
     let matter = Matter {
-        // As CAVRA names what its git rules are about.
+        // A rule of the pack's `git` section judged what git is asked to do, not that it runs.
         action: if verdict.rule.id.starts_with("git.") {
             "git_operation"
         } else {
