@@ -5,6 +5,7 @@
 mod exec;
 mod fixed;
 mod judge;
+mod listeners;
 mod network;
 mod others;
 mod paths;
@@ -13,7 +14,7 @@ mod pool;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
@@ -57,7 +58,7 @@ pub struct Boundary {
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
     links: judge::LinkGuard,
-    listening: Mutex<std::collections::HashMap<u16, Vec<u64>>>,
+    listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -102,7 +103,7 @@ impl Boundary {
             approvals,
             notices: warn.then(Notices::default),
             links,
-            listening: Mutex::default(),
+            listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -188,6 +189,12 @@ impl Call<'_> {
             task: &self.task,
             tasks: &self.boundary.tasks,
         }
+    }
+
+    /// A duplicate of one of the caller's descriptors.
+    fn duplicate(&self, number: i32) -> Result<OwnedFd, Errno> {
+        self.task
+            .duplicate(number, || self.boundary.listener.waits(self.notification.id))
     }
 
     /// To be called in loops that wait: ends the wait when the caller died or must run a handler.
@@ -287,6 +294,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
+        SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,
         SYS_rmdir => paths::names::rmdir,
         SYS_unlinkat => paths::names::unlinkat,
