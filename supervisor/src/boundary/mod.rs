@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
-use crate::evidence::Journal;
+use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
 use crate::resolver::Bindings;
 use crate::sys::fs;
@@ -56,8 +56,8 @@ pub struct Boundary {
     pub mode: Mode,
     /// Whether anybody is asked.
     pub approvals: Approvals,
-    /// Whether a warning is also a line on stderr: only when that is not the agent's terminal.
-    pub warn: bool,
+    /// Warnings as lines on stderr: only when that is not the agent's terminal.
+    pub notices: Option<Notices>,
     /// What the session was told about names.
     pub names: Bindings,
     links: judge::LinkGuard,
@@ -104,7 +104,7 @@ impl Boundary {
             tasks: Tasks::new(reaper),
             mode,
             approvals,
-            warn,
+            notices: warn.then(Notices::default),
             names: Bindings::default(),
             links,
             listeners: listeners::Listeners::default(),
