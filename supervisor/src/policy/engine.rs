@@ -1,10 +1,11 @@
 //! Layers of packs, compiled into one policy, and its answers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::commands::{PushTarget, pushes, spellings};
+use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::network::Entry;
 use super::pack::{Diagnostics, Loaded, Network, OneOrMany, RuleEntry, find};
 use super::pattern::{Glob, expand};
@@ -73,9 +74,11 @@ struct Compiled {
 pub struct Policy {
     packs: Vec<(Layer, Compiled)>,
     needs: Needs,
+    table: Arc<Table>,
     system: Vec<Vec<u8>>,
     fallback: [Rule; 3],
     metadata: Rule,
+    unreadable: Rule,
     info: Vec<String>,
     notes: Vec<String>,
     digest: String,
@@ -358,6 +361,7 @@ impl Maker<'_> {
 pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     let (mut errors, mut notes, mut info) = (Vec::new(), Vec::new(), Vec::new());
     let mut packs = Vec::new();
+    let mut table = Arc::clone(Table::shipped());
     let mut hash = Sha256::new();
     // One pack that enforces is enough: to watch only, all of them must say so.
     let (mut audits, mut enforces) = (false, false);
@@ -369,6 +373,12 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 "{} {} sha256:{}",
                 loaded.pack.metadata.id, loaded.file, loaded.sha256
             ));
+            if !loaded.pack.command_grammar.is_empty() {
+                match Table::rows(&loaded.pack.command_grammar).and_then(|rows| table.with(&rows)) {
+                    Ok(more) => table = Arc::new(more),
+                    Err(wrong) => errors.extend(wrong.iter().map(|error| format!("{}: {error}", loaded.file))),
+                }
+            }
             match loaded.pack.mode.as_deref() {
                 // The workspace's own pack may tighten only (I10): it never switches enforcement off.
                 Some("audit" | "audit_only") if layer == Layer::Repository => {}
@@ -455,6 +465,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 Layer::Launch,
             ),
         },
+        table,
         system: request
             .system_trees
             .iter()
@@ -484,6 +495,12 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             "boundary.metadata.block",
             Decision::Block,
             "a cloud's metadata service hands out credentials",
+            Layer::Boundary,
+        ),
+        unreadable: own(
+            "boundary.command.unreadable",
+            Decision::Block,
+            "more options, wrappers or refs than any command has; split it into several",
             Layer::Boundary,
         ),
         info,
@@ -635,8 +652,17 @@ impl Policy {
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let lines = spellings(command);
-        let targets = pushes(command);
+        let Meaning {
+            lines,
+            pushes: targets,
+            unreadable,
+        } = meaning(&self.table, command);
+        if unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.unreadable,
+            };
+        }
         let [_, fallback, _] = &self.fallback;
         self.layers(
             |pack| {
