@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use cavra::decision::Decision;
-use cavra::evidence::{Draft, Durability, Journal, Opening};
+use cavra::evidence::{Draft, Durability, Journal, Level, Opening};
 
 fn cavractl(state: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cavractl"))
@@ -30,7 +30,7 @@ fn sessions_are_listed_shown_and_verified() {
         ..Opening::default()
     };
     assert!(text(&cavractl(state, &["evidence", "list"])).contains("no sessions yet"));
-    let journal = Journal::create(Some(&folder), &opening).unwrap();
+    let journal = Journal::create(Some(&folder), &opening, Level::First).unwrap();
     let draft = |target: &str, decision| Draft {
         action_type: "read_file",
         target: target.to_owned(),

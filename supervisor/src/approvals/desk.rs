@@ -205,7 +205,7 @@ impl Desk {
 
     /// Lets a request wait. Its texts are bounded like a record's.
     pub fn hold(&self, mut ask: Ask) -> Result<Ticket, Full> {
-        ask.argv = bounded_arguments(ask.argv, |text| text);
+        ask.argv = bounded_arguments(ask.argv);
         let id = approval_id().map_err(|_| Full)?;
         let (now, since) = (Timestamp::now(), Instant::now());
         // Longer than a year is for ever; neither clock can overflow by it.
@@ -389,8 +389,14 @@ impl Ticket {
         }
     }
 
+    /// How long it was held so far.
+    #[must_use]
+    pub fn waited_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn outcome(&self, requests: &Requests) -> Outcome {
-        let waited_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let waited_ms = self.waited_ms();
         // Forgotten after a thousand later ones: nobody knows of an approval, so there is none.
         let Some(approval) = requests.settled.iter().find(|approval| approval.approval_id == self.id) else {
             return Outcome::Expired { waited_ms };

@@ -6,6 +6,7 @@
 mod approvals;
 mod doctor;
 mod evidence;
+mod run;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub use run::{log_to_stderr, run_session};
 
 /// Answer held requests, read evidence, look at this machine.
 #[derive(Debug, Parser)]
@@ -48,7 +51,39 @@ enum Command {
     Completions {
         /// The shell: bash, zsh, fish
         shell: Shell,
+        /// The program that is completed
+        #[arg(long = "for", value_name = "PROGRAM", default_value = "cavractl")]
+        program: Program,
     },
+    /// Print a manual page: `cavractl man cavra-run | man -l -`
+    Man {
+        /// The program
+        #[arg(value_name = "PROGRAM", default_value = "cavra-run")]
+        program: Program,
+    },
+}
+
+/// One of our programs.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Program {
+    CavraRun,
+    Cavractl,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CavraRun => "cavra-run",
+            Self::Cavractl => "cavractl",
+        }
+    }
+
+    fn command(self) -> clap::Command {
+        match self {
+            Self::CavraRun => run::CavraRun::command(),
+            Self::Cavractl => Cavractl::command(),
+        }
+    }
 }
 
 /// What a command says, and how it ends.
@@ -97,10 +132,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Approvals(command) => command.run(Style::of_stdout()),
         Command::Evidence(command) => command.run(Style::of_stdout()),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
-        Command::Completions { shell } => {
+        Command::Completions { shell, program } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cavractl::command(), "cavractl", &mut script);
+            clap_complete::generate(shell, &mut program.command(), program.name(), &mut script);
             Said::fine(String::from_utf8_lossy(&script).into_owned())
+        }
+        Command::Man { program } => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(program.command()).render(&mut page) {
+                Ok(()) => Said::fine(String::from_utf8_lossy(&page).into_owned()),
+                Err(error) => Said::failed(FAILED, &error),
+            }
         }
     };
     let printed = io::stdout().lock().write_all(said.out.as_bytes());
@@ -169,5 +211,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         super::Cavractl::command().debug_assert();
+        super::run::CavraRun::command().debug_assert();
     }
 }

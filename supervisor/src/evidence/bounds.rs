@@ -9,13 +9,13 @@ const ARGV_BYTES: usize = 64 << 10;
 /// Counts in one record of repeats.
 const REPEATS_A_RECORD: usize = 1_000;
 
-/// Arguments without secrets and of bounded length; what was cut off is said in its place.
-pub(crate) fn bounded_arguments(argv: Vec<String>, redact: fn(String) -> String) -> Vec<String> {
+/// Arguments of bounded length; what was cut off is said in its place.
+pub(crate) fn bounded_arguments(argv: Vec<String>) -> Vec<String> {
     let count = argv.len();
     let mut left = ARGV_BYTES;
     let mut kept = Vec::with_capacity(count.min(64));
     for argument in argv {
-        let argument = clip(redact(argument), TEXT_BYTES);
+        let argument = clip(argument, TEXT_BYTES);
         let Some(rest) = left.checked_sub(argument.len().saturating_add(8)) else {
             kept.push(format!("… {} further arguments", count.saturating_sub(kept.len())));
             break;

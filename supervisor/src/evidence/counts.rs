@@ -24,7 +24,7 @@ const RULE_NAMES: usize = 4_096;
 /// A file by device and inode.
 pub(crate) type FileId = (u64, u64);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ReadKey {
     /// Of what follows; computed once for the shard and its map.
     hash: u64,
@@ -119,25 +119,41 @@ impl Reads {
         }
     }
 
-    /// Counts one read; true when it is the first of its kind.
-    pub(crate) fn first(&self, exe: FileId, object: FileId, rule: &str) -> bool {
-        let rule_hash = self.mixer.text(rule);
+    fn place(&self, exe: FileId, object: FileId, rule: &str) -> Option<(ReadKey, &Mutex<Shard>)> {
+        let rule = self.mixer.text(rule);
         let hash = self
             .mixer
-            .words([exe.0.rotate_left(32) ^ object.0, exe.1, object.1, rule_hash]);
+            .words([exe.0.rotate_left(32) ^ object.0, exe.1, object.1, rule]);
         // Neither the low bits, from which the map takes its index, nor the high ones, its tags.
-        let index = usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0);
-        let Some(shard) = self.shards.get(index) else {
+        let shard = self
+            .shards
+            .get(usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0))?;
+        let object = Some(object);
+        Some((
+            ReadKey {
+                hash,
+                exe,
+                object,
+                rule,
+            },
+            shard,
+        ))
+    }
+
+    /// The same for any object.
+    fn coarse(&self, key: &ReadKey) -> ReadKey {
+        let hash = self.mixer.words([key.exe.0, key.exe.1, 0, key.rule]);
+        let object = None;
+        ReadKey { hash, object, ..*key }
+    }
+
+    /// Counts one read; true when it is the first of its kind.
+    pub(crate) fn first(&self, exe: FileId, object: FileId, rule: &str) -> bool {
+        let Some((key, shard)) = self.place(exe, object, rule) else {
             return true;
         };
         // A panic can not happen between two states of a shard: its maps are whole.
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = ReadKey {
-            hash,
-            exe,
-            object: Some(object),
-            rule: rule_hash,
-        };
         if let Some(count) = shard.exact.get_mut(&key) {
             *count = count.saturating_add(1);
             return false;
@@ -145,12 +161,7 @@ impl Reads {
         if shard.exact.len() < SHARD_KEYS {
             shard.exact.insert(key, 1);
         } else {
-            let hash = self.mixer.words([exe.0, exe.1, 0, rule_hash]);
-            let key = ReadKey {
-                hash,
-                object: None,
-                ..key
-            };
+            let key = self.coarse(&key);
             if let Some(count) = shard.coarse.get_mut(&key) {
                 *count = count.saturating_add(1);
                 return false;
@@ -164,9 +175,28 @@ impl Reads {
         drop(shard);
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         if rules.len() < RULE_NAMES {
-            rules.entry(rule_hash).or_insert_with(|| rule.to_owned());
+            rules.entry(key.rule).or_insert_with(|| rule.to_owned());
         }
         true
+    }
+
+    /// Takes one read back; the next one of its kind is the first when there was no other.
+    pub(crate) fn forget(&self, exe: FileId, object: FileId, rule: &str) {
+        let Some((key, shard)) = self.place(exe, object, rule) else {
+            return;
+        };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let coarse = self.coarse(&key);
+        let Shard { exact, coarse: any, .. } = &mut *shard;
+        for (counts, key) in [(exact, key), (any, coarse)] {
+            if let Entry::Occupied(mut entry) = counts.entry(key) {
+                match entry.get().checked_sub(1) {
+                    None | Some(0) => drop(entry.remove()),
+                    Some(less) => *entry.get_mut() = less,
+                }
+                return;
+            }
+        }
     }
 
     /// All reads so far.
@@ -279,6 +309,11 @@ mod tests {
         assert!(!reads.first((1, 2), (1, 3), "a"));
         assert!(reads.first((1, 2), (1, 3), "b"));
         assert!(reads.first((1, 4), (1, 3), "a"));
+        reads.forget((1, 4), (1, 3), "a");
+        assert!(
+            reads.first((1, 4), (1, 3), "a"),
+            "what was not recorded is the first again"
+        );
         assert_eq!(reads.total(), 4);
         assert_eq!(reads.repeats()["a"]["1:2 1:3"], 1);
     }

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
-use nix::unistd::{Uid, fsync};
+use nix::unistd::{Uid, UnlinkatFlags, fsync, unlinkat};
 
 use super::EvidenceError;
 
@@ -127,8 +127,11 @@ impl EvidenceFolder {
             OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY | OFlag::O_APPEND;
         let file = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         // The thread that rotates may have a caller's umask.
-        fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        fsync(&self.fd)?;
+        let kept = fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR).and_then(|()| fsync(&self.fd));
+        if let Err(errno) = kept {
+            // Left there, it would be in the way of the next attempt, for good.
+            return unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir).and(Err(errno));
+        }
         Ok(File::from(file))
     }
 

@@ -20,6 +20,7 @@ use super::folder::{EvidenceFolder, sessions_root};
 use super::names::{decision_id, is_session_name};
 use super::queue::{Entry, Queue};
 use super::record::{Draft, End, NO_HASH, Opening, Record, Totals};
+use super::redact;
 use super::sink::{SESSION_BYTES, Sink};
 use crate::decision::Decision;
 
@@ -59,7 +60,6 @@ struct Inner {
     opening: Opening,
     path: PathBuf,
     folder: Arc<EvidenceFolder>,
-    redact: fn(String) -> String,
     level: Level,
     reads: Reads,
     queue: Mutex<Queue>,
@@ -87,17 +87,7 @@ struct Synced {
 impl Journal {
     /// Takes a new or empty folder (default: the session's below [`sessions_root`]) and writes the opening record. Starts no
     /// thread: the supervisor forks after this.
-    pub fn create(dir: Option<&Path>, opening: &Opening) -> Result<Self, EvidenceError> {
-        Self::with(dir, opening, Level::First, |text| text)
-    }
-
-    /// As [`Self::create`], with the reads that are recorded, and what removes secrets from targets and arguments.
-    pub fn with(
-        dir: Option<&Path>,
-        opening: &Opening,
-        level: Level,
-        redact: fn(String) -> String,
-    ) -> Result<Self, EvidenceError> {
+    pub fn create(dir: Option<&Path>, opening: &Opening, level: Level) -> Result<Self, EvidenceError> {
         if !is_session_name(&opening.session_id) {
             return Err(EvidenceError::SessionName(opening.session_id.clone()));
         }
@@ -107,9 +97,7 @@ impl Journal {
         };
         let (path, folder) = (folder.path().to_owned(), Arc::new(folder));
         let mut opening = opening.clone();
-        for argument in &mut opening.command {
-            *argument = redact(std::mem::take(argument));
-        }
+        opening.command = redact::arguments(bounded_arguments(opening.command));
         let record = Record {
             action_type: "session_start".to_owned(),
             target: crate::text::command_line(&opening.command),
@@ -121,7 +109,6 @@ impl Journal {
         };
         let inner = Inner {
             path,
-            redact,
             level,
             reads: Reads::new(),
             queue: Mutex::new(Queue {
@@ -180,7 +167,12 @@ impl Journal {
         self.inner.reads.first(exe, object, rule) || self.inner.level == Level::All
     }
 
-    /// What the session came to so far.
+    /// Takes back what [`Self::first_read`] counted, because its record could not be made: the next one is the first again.
+    pub fn not_read(&self, exe: FileId, object: FileId, rule: &str) {
+        self.inner.reads.forget(exe, object, rule);
+    }
+
+    /// What the session came to so far; buffered records count once they are written.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let reads = self.inner.reads.total();
@@ -248,7 +240,10 @@ impl Journal {
                 lost,
             }
         };
-        let totals = self.totals();
+        let totals = Totals {
+            lost: end.lost,
+            ..self.totals()
+        };
         let record = Record {
             action_type: "session_end".to_owned(),
             requested_operation: "session_end".to_owned(),
@@ -303,7 +298,7 @@ impl Inner {
             correlation_id: draft.correlation_id.unwrap_or_else(|| id.clone()),
             decision_id: id,
             action_type: draft.action_type.to_owned(),
-            target: text((self.redact)(draft.target)),
+            target: text(redact::text(draft.target)),
             requested_operation: draft.requested_operation,
             policy_pack: draft.policy_pack,
             policy_id: draft.policy_id,
@@ -315,7 +310,7 @@ impl Inner {
             pid: draft.pid,
             tid: draft.tid,
             exe: text(draft.exe),
-            argv: draft.argv.map(|argv| bounded_arguments(argv, self.redact)),
+            argv: draft.argv.map(|argv| redact::arguments(bounded_arguments(argv))),
             syscall: draft.syscall,
             errno: draft.errno,
             mode: draft.mode,
@@ -341,8 +336,12 @@ impl Inner {
             if queue.ended {
                 return Err(EvidenceError::Closed);
             }
-            if refused && record.action_type != "approval" && record.count.is_none() {
+            let refused = refused && record.count.is_none();
+            if refused {
                 queue.tally.refused(&record);
+            }
+            // What a person answered is a record each time, however often it was asked.
+            if refused && record.action_type != "approval" && record.approval.is_none() {
                 let identity = (
                     &record.action_type,
                     &record.target,
@@ -358,9 +357,8 @@ impl Inner {
                     return Ok(first);
                 }
             }
-            queue.tally.recorded(&record);
             queue.ended = closes;
-            let overdue = queue.failing || queue.bytes > QUEUE_BYTES;
+            let overdue = queue.failing.is_some() || queue.bytes > QUEUE_BYTES;
             let durability = if overdue {
                 durability.max(Durability::Written)
             } else {
@@ -397,16 +395,14 @@ impl Inner {
             self.write(&mut chain)?;
         }
         drop(chain);
-        match self.queue()?.failed.remove(&ticket) {
-            None => Ok(()),
-            Some(FULL) => Err(EvidenceError::Full(SESSION_BYTES >> 20)),
-            Some(errno) => Err(EvidenceError::Write(io::Error::from_raw_os_error(errno))),
-        }
+        failure(self.queue()?.failed.remove(&ticket))
     }
 
+    /// Writes all that is queued. Its records may be owed to others, so their errors are left for those who wait.
     fn settle_all(&self) -> Result<(), EvidenceError> {
-        let last = self.queue()?.tickets;
-        self.settle(last)
+        let mut chain = self.sink.lock().map_err(|_| EvidenceError::Broken)?;
+        self.write(&mut chain)?;
+        failure(self.queue()?.failing)
     }
 
     /// Writes what is queued. Whoever holds the sink's lock is the only one who takes from the queue.
@@ -422,6 +418,9 @@ impl Inner {
         let (entries, whole, error) = self.write_entries(chain, entries);
         let mut lost = 0_u64;
         let mut queue = self.queue()?;
+        for entry in entries.get(..whole).unwrap_or_default() {
+            queue.tally.recorded(&entry.record);
+        }
         for entry in entries.get(whole..).unwrap_or_default() {
             match error {
                 Some(errno) if entry.waits => drop(queue.failed.insert(entry.ticket, errno)),
@@ -429,7 +428,7 @@ impl Inner {
             }
         }
         queue.settled = last;
-        queue.failing = error.is_some();
+        queue.failing = error;
         chain.lost = chain.lost.saturating_add(lost);
         chain.lost_ever = chain.lost_ever.saturating_add(lost);
         Ok(())
@@ -490,13 +489,14 @@ impl Inner {
     fn sync(&self, ticket: u64) -> Result<(), EvidenceError> {
         let mut synced = self.sync.lock().map_err(|_| EvidenceError::Broken)?;
         if synced.ticket < ticket && synced.failed.is_none() {
-            let (file, upto): (Arc<File>, u64) = {
+            let (file, upto, unsynced): (Arc<File>, u64, Option<i32>) = {
                 let chain = self.sink.lock().map_err(|_| EvidenceError::Broken)?;
-                (chain.sink.file(), self.queue()?.settled)
+                (chain.sink.file(), self.queue()?.settled, chain.sink.unsynced())
             };
-            match file.sync_data() {
-                Ok(()) => synced.ticket = upto,
-                Err(error) => synced.failed = Some(error.raw_os_error().unwrap_or(libc::EIO)),
+            match (unsynced, file.sync_data()) {
+                (None, Ok(())) => synced.ticket = upto,
+                (Some(errno), _) => synced.failed = Some(errno),
+                (None, Err(error)) => synced.failed = Some(error.raw_os_error().unwrap_or(libc::EIO)),
             }
         }
         match synced.failed {
@@ -530,6 +530,14 @@ impl Inner {
 
 /// Stands for [`EvidenceError::Full`] among errnos.
 const FULL: i32 = -1;
+
+fn failure(errno: Option<i32>) -> Result<(), EvidenceError> {
+    match errno {
+        None => Ok(()),
+        Some(FULL) => Err(EvidenceError::Full(SESSION_BYTES >> 20)),
+        Some(errno) => Err(EvidenceError::Write(io::Error::from_raw_os_error(errno))),
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]

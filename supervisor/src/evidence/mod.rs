@@ -10,10 +10,13 @@ mod counts;
 mod folder;
 mod journal;
 mod names;
+mod notices;
 mod queue;
 mod record;
+mod redact;
 pub mod sessions;
 mod sink;
+mod summary;
 mod verify;
 
 use std::io;
@@ -25,7 +28,9 @@ pub use folder::{EvidenceFolder, sessions_root, state_root};
 pub use journal::{Durability, Journal, Level};
 pub(crate) use names::is_session_name;
 pub use names::{approval_id, decision_id, session_id};
+pub use notices::Notices;
 pub use record::{ApprovalNote, Draft, End, Opening, Record, Totals};
+pub use summary::summary;
 pub use verify::{Verification, Wrong, verify};
 
 /// Why evidence can not be written or read.

@@ -19,8 +19,8 @@ pub(super) struct Queue {
     pub(super) settled: u64,
     /// Errors for those who wait.
     pub(super) failed: HashMap<u64, i32>,
-    /// The last write failed: buffered records are no longer believed in unseen.
-    pub(super) failing: bool,
+    /// Why the last write failed, if it did: buffered records are no longer believed in unseen.
+    pub(super) failing: Option<i32>,
     pub(super) ended: bool,
     pub(super) tally: Tally,
     pub(super) refusals: Option<Refusals>,
@@ -97,6 +97,8 @@ impl Tally {
             by_decision: self.by_decision.clone(),
             reads,
             refusals: self.shown.clone(),
+            refused: self.refusals,
+            lost: 0,
         }
     }
 }

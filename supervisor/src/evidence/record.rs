@@ -92,7 +92,7 @@ pub struct Draft {
 }
 
 /// How a held request ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApprovalNote {
     /// `apr_` and 12 hexadecimal digits.
@@ -114,6 +114,10 @@ pub struct Totals {
     pub reads: u64,
     /// Distinct refusals in order: target, rule, how often; the first 20.
     pub refusals: Vec<(String, String, u64)>,
+    /// All refusals.
+    pub refused: u64,
+    /// Buffered records that could not be written, as known at the end.
+    pub lost: u64,
 }
 
 /// What the closing record says.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
 use super::EvidenceError;
 use super::folder::EvidenceFolder;
 
@@ -32,6 +34,8 @@ pub(crate) struct Sink {
     before: u64,
     /// Whether bytes of an unfinished line may follow the whole ones.
     torn: bool,
+    /// A failed fdatasync of the file: the kernel forgets which pages were lost, so a later one would prove nothing.
+    unsynced: Option<i32>,
     file_bytes: u64,
 }
 
@@ -47,6 +51,7 @@ impl Sink {
             len: 0,
             before: 0,
             torn: false,
+            unsynced: None,
             file_bytes: FILE_BYTES,
         })
     }
@@ -56,8 +61,25 @@ impl Sink {
         self.file_bytes = bytes;
     }
 
+    /// Writes to `file` from now on: `/dev/full` stands for a full disk.
+    #[cfg(test)]
+    pub(crate) fn write_to(&mut self, file: File) -> Arc<File> {
+        std::mem::replace(&mut self.file, Arc::new(file))
+    }
+
+    /// As after a write that ended within a line.
+    #[cfg(test)]
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
     pub(crate) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
+    }
+
+    /// Why nothing more can be made durable, if so.
+    pub(crate) fn unsynced(&self) -> Option<i32> {
+        self.unsynced
     }
 
     /// Bytes of all whole lines.
@@ -74,7 +96,7 @@ impl Sink {
         let mut written = 0_usize;
         let mut failure = None;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match (&*self.file).write(rest) {
+            match write(&self.file, rest) {
                 Ok(0) => failure = Some(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written = written.saturating_add(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -113,7 +135,12 @@ impl Sink {
             return Ok(());
         }
         // A later fdatasync is for the new file only.
-        self.file.sync_data()?;
+        if let Err(error) = self.file.sync_data() {
+            self.unsynced = Some(error.raw_os_error().unwrap_or(libc::EIO));
+        }
+        if let Some(errno) = self.unsynced {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         let index = self.index.saturating_add(1);
         self.file = Arc::new(self.folder.new_file(&file_name(index))?);
         self.index = index;
@@ -121,4 +148,17 @@ impl Sink {
         self.len = 0;
         Ok(())
     }
+}
+
+/// write(2) that fails with EFBIG at the limit on file sizes (`ulimit -f`) and is not ended by SIGXFSZ.
+fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+    let mut limit = SigSet::empty();
+    limit.add(Signal::SIGXFSZ);
+    let before = limit.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let written = file.write(bytes);
+    // The signal waits for this thread now, which therefore leaves it blocked.
+    if written.as_ref().err().and_then(io::Error::raw_os_error) != Some(libc::EFBIG) {
+        before.thread_set_mask()?;
+    }
+    written
 }

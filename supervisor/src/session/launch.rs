@@ -159,7 +159,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let plan = plan(&options, &profile, &program, &cwd)?;
-    let journal = Journal::create(options.evidence.as_deref(), &opening)?;
+    let journal = Journal::create(options.evidence.as_deref(), &opening, options.evidence_level)?;
     let control = ControlServer::bind(&session_id)?;
     Ok(Prepared {
         plan,
