@@ -5,11 +5,13 @@
 pub mod approvals;
 pub mod boundary;
 pub mod caller;
+pub mod cli;
 pub mod decision;
 pub mod doctor;
 pub mod evidence;
 pub mod filter;
 pub mod policy;
+pub mod resolver;
 pub mod session;
 pub mod sys;
 pub mod text;

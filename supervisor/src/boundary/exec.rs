@@ -209,7 +209,12 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         }
     }
     let matter = Matter {
-        action: "execute_command",
+        // A rule of the pack's `git` section judged what git is asked to do, not that it runs.
+        action: if verdict.rule.id.starts_with("git.") {
+            "git_operation"
+        } else {
+            "execute_command"
+        },
         operation: "execute",
         target: file,
         object: Some(plan.file.fd.as_fd()),
@@ -261,7 +266,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                             parent: Some(call.task.program.clone()),
                         },
                     );
-                    let _gone = detach(pid, 0);
+                    if released(pid) {
+                        break;
+                    }
                 } else {
                     let _gone = kill(pid, libc::SIGKILL);
                     tracing::warn!(
@@ -276,9 +283,7 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                         argv: None,
                     };
                     let _refused = call.refuse_fixed(&matter, &super::fixed::SWAPPED, Errno::EACCES);
-                    continue;
                 }
-                break;
             }
             // The end of a call that failed natively, or a signal that came first.
             Ok(Waited::Stopped {
@@ -286,8 +291,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                 event: libc::PTRACE_EVENT_STOP,
                 ..
             }) => {
-                let _gone = detach(pid, 0);
-                break;
+                if released(pid) {
+                    break;
+                }
             }
             Ok(Waited::Stopped { pid, signal, .. }) => {
                 let _gone = cont(pid, signal);
@@ -298,6 +304,12 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
         }
     }
     Ok(Reply::Answered)
+}
+
+/// Lets a stopped tracee go its way. False when it was killed in its stop (ESRCH): then it is still ours to wait for,
+/// and its parent learns of its end only after that (kernel/exit.c, `wait_task_zombie` of a traced leader).
+fn released(pid: i32) -> bool {
+    detach(pid, 0).is_ok()
 }
 
 /// Whether the stopped process is what was decided: image, arguments and environment.
@@ -318,10 +330,12 @@ fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
             .copied()
             .collect()
     };
+    // One byte more than is wanted: what is longer differs.
     let same = |what: &str, wanted: Vec<u8>| {
+        let mut found = vec![0; wanted.len() + 1];
         open(what)
-            .and_then(|fd| fs::read_all(fd.as_fd(), wanted.len() + 4096).ok())
-            .is_some_and(|found| found == wanted)
+            .and_then(|fd| fs::pread(fd.as_fd(), &mut found, 0).ok())
+            .is_some_and(|len| found.get(..len) == Some(wanted.as_slice()))
     };
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
 }
