@@ -139,6 +139,7 @@ fn user(user: User) -> &'static str {
     match user {
         // SAFETY: can not fail.
         User::Own if unsafe { libc::geteuid() } == 0 => "root",
+        User::Root => "root",
         User::Own | User::Ordinary => "user",
     }
 }
