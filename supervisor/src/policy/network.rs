@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::pattern::{Glob, expand};
+use super::pattern::{Glob, Role, expand};
 use super::types::{Endpoint, Scope};
 
 /// One entry, parsed.
@@ -22,7 +22,7 @@ impl Entry {
     /// Parses one entry; the error says what was expected.
     pub(crate) fn parse(text: &str, scope: &Scope) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(expand(path, scope, true)));
+            return expand(path, scope, Role::Note).map(Self::Unix);
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest
