@@ -1,12 +1,21 @@
-#!/usr/bin/env bash
-# Installs the real agent that tests/agent.rs drives, from npm, into target/claude.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-[ -x target/claude/node_modules/.bin/claude ] && exit 0
-if ! command -v npm >/dev/null; then
-    [ "$(id -u)" = 0 ] || { echo "npm is needed; as root: apt-get install npm" >&2; exit 1; }
-    apt-get update -qq && apt-get install -y -qq npm >/dev/null
+#!/bin/sh
+# Installs Claude Code, the real agent of tests/agent, into target/claude. Does nothing where that version is already
+# there, so it works offline from the second time on.
+set -eu
+version=${CAVRA_CLAUDE_VERSION:-2.1.330}
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=$root/target/claude
+package=$folder/node_modules/@anthropic-ai/claude-code
+
+if [ -x "$package/bin/claude.exe" ] && grep -q "\"version\": \"$version\"" "$package/package.json"; then
+    echo "Claude Code $version is in target/claude"
+    exit 0
 fi
-mkdir -p target/claude
-cd target/claude
-npm install --silent --no-audit --no-fund @anthropic-ai/claude-code@2.1.330 >/dev/null
+command -v npm >/dev/null || {
+    echo "scripts/claude.sh: npm is missing; scripts/setup.sh installs it" >&2
+    exit 1
+}
+mkdir -p "$folder"
+# Its install step only links the program of this platform into place; the switch is unknown to older npm and harmless there.
+npm install --prefix "$folder" --no-save --no-audit --no-fund --foreground-scripts "@anthropic-ai/claude-code@$version"
+"$package/bin/claude.exe" --version

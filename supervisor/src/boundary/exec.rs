@@ -209,7 +209,12 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         }
     }
     let matter = Matter {
-        action: "execute_command",
+        // A rule of the pack's `git` section judged what git is asked to do, not that it runs.
+        action: if verdict.rule.id.starts_with("git.") {
+            "git_operation"
+        } else {
+            "execute_command"
+        },
         operation: "execute",
         target: file,
         object: Some(plan.file.fd.as_fd()),
@@ -318,10 +323,12 @@ fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
             .copied()
             .collect()
     };
+    // One byte more than is wanted: what is longer differs.
     let same = |what: &str, wanted: Vec<u8>| {
+        let mut found = vec![0; wanted.len() + 1];
         open(what)
-            .and_then(|fd| fs::read_all(fd.as_fd(), wanted.len() + 4096).ok())
-            .is_some_and(|found| found == wanted)
+            .and_then(|fd| fs::pread(fd.as_fd(), &mut found, 0).ok())
+            .is_some_and(|len| found.get(..len) == Some(wanted.as_slice()))
     };
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
 }

@@ -176,7 +176,12 @@ impl Call<'_> {
             .journal
             .first_read((exe.dev, exe.ino), (object.dev, object.ino), &verdict.rule.id)
         {
-            self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop)?;
+            let recorded = self.record(matter, verdict, Durability::Buffered, |_| ());
+            if recorded.is_err() {
+                let (exe, object) = ((exe.dev, exe.ino), (object.dev, object.ino));
+                self.boundary.journal.not_read(exe, object, &verdict.rule.id);
+            }
+            recorded.map(drop)?;
         }
         Ok(())
     }
@@ -250,8 +255,9 @@ impl Call<'_> {
             Decision::AuditOnly => self.record(matter, verdict, Durability::Written, |_| ()).map(drop),
             Decision::Warn => {
                 self.record(matter, verdict, Durability::Written, |_| ())?;
-                if self.boundary.warn {
-                    tracing::warn!(target: "cavra", "{} {}: {}", matter.operation, printable(matter.target), verdict.rule.reason);
+                if let Some(notices) = &self.boundary.notices {
+                    let (target, rule) = (printable(matter.target), verdict.rule);
+                    notices.warn(matter.operation, &target, &rule.id, &rule.reason);
                 }
                 Ok(())
             }
@@ -266,7 +272,7 @@ impl Call<'_> {
             Decision::RequireApproval => self.hold(matter, verdict, refusal),
             Decision::Block => {
                 self.record(matter, verdict, Durability::Written, |draft| {
-                    draft.errno = Some(refusal.to_string())
+                    draft.errno = Some(format!("{refusal:?}"))
                 })?;
                 Err(refusal.into())
             }
@@ -276,7 +282,7 @@ impl Call<'_> {
     fn hold(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         let refuse = |why: &str| -> Result<(), Stop> {
             self.record(matter, verdict, Durability::Written, |draft| {
-                draft.errno = Some(refusal.to_string());
+                draft.errno = Some(format!("{refusal:?}"));
                 draft.reason = format!("{}; {why}", draft.reason);
             })?;
             Err(refusal.into())
@@ -313,7 +319,26 @@ impl Call<'_> {
             if let Some(outcome) = ticket.wait(Duration::from_millis(100)) {
                 break outcome;
             }
-            self.still_waits()?;
+            if let Err(stop) = self.still_waits() {
+                // The request is gone with its caller, or is made again after the signal: its record has an end either way.
+                let note = ApprovalNote {
+                    id: ticket.id().to_owned(),
+                    reason: if stop == Stop::Restart {
+                        "interrupted by a signal; the program asks again"
+                    } else {
+                        "its caller ended"
+                    }
+                    .to_owned(),
+                    waited_ms: ticket.waited_ms(),
+                    ..ApprovalNote::default()
+                };
+                self.record(matter, verdict, Durability::Written, |draft| {
+                    draft.action_type = "approval";
+                    draft.approval = Some(note);
+                    draft.correlation_id = Some(decision_id);
+                })?;
+                return Err(stop);
+            }
         };
         let (approver, reason, waited_ms, yes) = match outcome {
             Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),
@@ -334,7 +359,7 @@ impl Call<'_> {
             draft.action_type = "approval";
             draft.approval = Some(note);
             draft.correlation_id = Some(decision_id);
-            draft.errno = (!yes).then(|| refusal.to_string());
+            draft.errno = (!yes).then(|| format!("{refusal:?}"));
         })?;
         if yes { Ok(()) } else { Err(refusal.into()) }
     }

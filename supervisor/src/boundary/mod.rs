@@ -5,6 +5,7 @@
 mod exec;
 mod fixed;
 mod judge;
+mod listeners;
 mod network;
 mod others;
 mod paths;
@@ -13,7 +14,7 @@ mod pool;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
-use crate::evidence::Journal;
+use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
@@ -54,10 +55,10 @@ pub struct Boundary {
     pub mode: Mode,
     /// Whether anybody is asked.
     pub approvals: Approvals,
-    /// Whether a warning is also a line on stderr: only when that is not the agent's terminal.
-    pub warn: bool,
+    /// Warnings as lines on stderr: only when that is not the agent's terminal.
+    pub notices: Option<Notices>,
     links: judge::LinkGuard,
-    listening: Mutex<std::collections::HashMap<u16, Vec<u64>>>,
+    listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -84,7 +85,12 @@ impl Boundary {
                 .into_os_string()
                 .into_vec()
         };
-        let own_folders = vec![real(journal.dir()), real(&crate::evidence::state_home())];
+        let state = crate::evidence::state_root().ok();
+        let own_folders = [Some(journal.dir().to_path_buf()), state]
+            .iter()
+            .flatten()
+            .map(|path| real(path))
+            .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
         Self {
@@ -95,9 +101,9 @@ impl Boundary {
             tasks: Tasks::new(reaper),
             mode,
             approvals,
-            warn,
+            notices: warn.then(Notices::default),
             links,
-            listening: Mutex::default(),
+            listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -183,6 +189,12 @@ impl Call<'_> {
             task: &self.task,
             tasks: &self.boundary.tasks,
         }
+    }
+
+    /// A duplicate of one of the caller's descriptors.
+    fn duplicate(&self, number: i32) -> Result<OwnedFd, Errno> {
+        self.task
+            .duplicate(number, || self.boundary.listener.waits(self.notification.id))
     }
 
     /// To be called in loops that wait: ends the wait when the caller died or must run a handler.
@@ -282,6 +294,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
+        SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,
         SYS_rmdir => paths::names::rmdir,
         SYS_unlinkat => paths::names::unlinkat,

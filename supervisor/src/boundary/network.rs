@@ -92,10 +92,9 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
 
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
-    let socket = call.task.duplicate(call.int(0))?;
+    let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
-    let flags = fs::status_flags(socket.as_fd())?;
-    if flags & libc::O_NONBLOCK == 0 && sys::option(socket.as_fd(), libc::SO_DOMAIN)? != libc::AF_UNIX {
+    if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
         pool::about_to_block();
     }
     sys::connect(socket.as_fd(), &target.address)?;
@@ -105,7 +104,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
 
 pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 4, call.arg(5))?;
-    let socket = call.task.duplicate(call.int(0))?;
+    let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
     let len = call.arg(2);
     if len > MESSAGE_MAX {
@@ -127,16 +126,20 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
 /// The address to use, and what keeps its object alive until then.
 struct Target {
     address: Vec<u8>,
+    /// Whether the answer comes from elsewhere, and can take its time. What is near answers at once, and where it does not the pool's watch
+    /// sees to the others.
+    far: bool,
     _held: Option<OwnedFd>,
 }
 
 fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
-    let plain = || Target {
+    let plain = |far| Target {
         address: bytes.to_vec(),
+        far,
         _held: None,
     };
     match meaning(bytes)? {
-        Meaning::Harmless => Ok(plain()),
+        Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
             let target = shown(ip, port);
@@ -147,7 +150,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 object: None,
                 argv: None,
             };
-            if ip.is_loopback() && call.listens(port) {
+            if ip.is_loopback() && call.boundary.listeners.own(ip, port) {
                 let rule = &*fixed::LOOPBACK;
                 call.settle(
                     &matter,
@@ -156,7 +159,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                         rule,
                     },
                 )?;
-                return Ok(plain());
+                return Ok(plain(false));
             }
             let endpoint = if sys::option(socket, libc::SO_TYPE)? == libc::SOCK_STREAM {
                 Endpoint::Tcp(ip, port)
@@ -168,7 +171,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 .policy
                 .network(NetOp::Connect, &endpoint, &*call.task.program);
             call.settle(&matter, &verdict)?;
-            Ok(plain())
+            Ok(plain(!ip.is_loopback()))
         }
         Meaning::Abstract(name) => {
             // The envelope's scope lets only the session's own listeners be reached (Linux 6.12); before, a rule must name it.
@@ -184,7 +187,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 .policy
                 .network(NetOp::Connect, &Endpoint::Abstract(&name), &*call.task.program);
             call.settle(&matter, &verdict)?;
-            Ok(plain())
+            Ok(plain(false))
         }
         Meaning::UnixPath(path) => {
             let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
@@ -213,6 +216,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             )?;
             Ok(Target {
                 address,
+                far: false,
                 _held: Some(object.fd),
             })
         }
@@ -225,7 +229,7 @@ fn shown(ip: IpAddr, port: u16) -> String {
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
-    let socket = call.task.duplicate(call.int(0))?;
+    let socket = call.duplicate(call.int(0))?;
     match meaning(&bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
@@ -245,7 +249,9 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
             );
             call.settle(&matter, &verdict)?;
             sys::bind(socket.as_fd(), &bytes)?;
-            call.remember_listener(socket.as_fd())?;
+            if let Meaning::Tcp(_, port) = meaning(&sys::local_address(socket.as_fd())?)? {
+                call.boundary.listeners.bound(port, socket.as_fd())?;
+            }
         }
         Meaning::UnixPath(path) => {
             let held = call.view().resolve(libc::AT_FDCWD, &path, Last::Keep)?;
@@ -287,38 +293,16 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
     Err(call.refuse_fixed(&matter, &fixed::SOCKET_KIND, refusal))
 }
 
-impl Call<'_> {
-    /// Remembers a bound TCP port with its socket's cookie.
-    fn remember_listener(&self, socket: BorrowedFd<'_>) -> Result<(), Stop> {
-        let local = sys::local_address(socket)?;
-        if let Ok(Meaning::Tcp(_, port)) = meaning(&local) {
-            let cookie = sys::cookie(socket)?;
-            let mut listening = self
-                .boundary
-                .listening
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            // Bounded: a port's former sockets are forgotten.
-            let cookies = listening.entry(port).or_default();
-            if cookies.len() > 16 {
-                cookies.clear();
-            }
-            cookies.push(cookie);
-        }
-        Ok(())
+/// `setsockopt(SO_REUSEPORT)`: performed on the duplicate; whoever shares a port is looked for from then on.
+pub(super) fn reuse_port(call: &Call<'_>) -> Result<Reply, Stop> {
+    let len = usize::try_from(call.int(4)).map_err(|_| Errno::EINVAL)?;
+    let mut value = [0u8; 4];
+    if len < value.len() {
+        return Err(Errno::EINVAL.into());
     }
-
-    /// Whether a socket of the session itself listens on this port, by the kernel's list of listeners and their cookies.
-    fn listens(&self, port: u16) -> bool {
-        let listening = self
-            .boundary
-            .listening
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(cookies) = listening.get(&port) else {
-            return false;
-        };
-        crate::sys::diag::listener_cookies(port)
-            .is_ok_and(|found| !found.is_empty() && found.iter().all(|cookie| cookies.contains(cookie)))
-    }
+    read_exact(call.notification.tid, call.pointer(3), &mut value)?;
+    let socket = call.duplicate(call.int(0))?;
+    call.boundary.listeners.shares();
+    sys::set_option(socket.as_fd(), libc::SO_REUSEPORT, i32::from_ne_bytes(value))?;
+    Ok(Reply::Value(0))
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
-use crate::sys::memory::{RemotePtr, read_exact, read_prefix};
+use crate::sys::memory::{PAGE, RemotePtr, read_exact, read_pages, read_prefix};
 use crate::sys::notify::Tid;
 
 /// `PATH_MAX`, the NUL included; include/uapi/linux/limits.h.
@@ -66,31 +66,96 @@ pub fn string(tid: Tid, at: RemotePtr, limit: usize, too_long: Errno) -> Result<
 
 /// A NULL-terminated array of strings, as execve takes: EFAULT, E2BIG as natively. A null pointer is an empty array.
 pub fn strings(tid: Tid, at: RemotePtr, total: &mut usize) -> Result<Vec<CString>, Errno> {
-    let mut list = Vec::new();
-    if at.0 == 0 {
-        return Ok(list);
-    }
-    let mut pointers = [0u8; 2048];
-    let mut offset = 0;
-    loop {
-        let got = read_prefix(tid, at.offset(offset)?, &mut pointers)?;
-        let usable = got - got % 8;
-        if usable == 0 {
-            return Err(Errno::EFAULT);
-        }
-        for pointer in pointers.get(..usable).unwrap_or_default().as_chunks::<8>().0 {
-            let pointer = u64::from_ne_bytes(*pointer);
-            if pointer == 0 {
-                return Ok(list);
-            }
-            let text = string(tid, RemotePtr(pointer), ARG_MAX_STRLEN, Errno::E2BIG)?;
+    let pointers = pointers(tid, at, *total)?;
+    let mut list = Vec::with_capacity(pointers.len());
+    for group in pointers.chunks(GROUP) {
+        let pages = Pages::read(tid, group)?;
+        for pointer in group {
+            let text = match pages.string(*pointer) {
+                Some(text) => text,
+                // Beyond what was copied at once: a long string, or one whose page is not there.
+                None => string(tid, *pointer, ARG_MAX_STRLEN, Errno::E2BIG)?,
+            };
             *total += text.as_bytes_with_nul().len() + 8;
             if *total > ARGS_TOTAL {
                 return Err(Errno::E2BIG);
             }
             list.push(text);
         }
+    }
+    Ok(list)
+}
+
+/// The pointers up to the null one. Each costs its string a byte and itself eight, which bounds how many there can be.
+fn pointers(tid: Tid, at: RemotePtr, total: usize) -> Result<Vec<RemotePtr>, Errno> {
+    let mut list = Vec::new();
+    if at.0 == 0 {
+        return Ok(list);
+    }
+    let mut buf = [0u8; 2048];
+    let mut offset = 0;
+    loop {
+        let got = read_prefix(tid, at.offset(offset)?, &mut buf)?;
+        let usable = got - got % 8;
+        if usable == 0 {
+            return Err(Errno::EFAULT);
+        }
+        for pointer in buf.get(..usable).unwrap_or_default().as_chunks::<8>().0 {
+            match u64::from_ne_bytes(*pointer) {
+                0 => return Ok(list),
+                pointer => list.push(RemotePtr(pointer)),
+            }
+        }
+        if total + list.len() * 9 > ARGS_TOTAL {
+            return Err(Errno::E2BIG);
+        }
         offset += usable as u64;
+    }
+}
+
+/// Strings whose pages are copied with one call: arguments and environment lie close together.
+const GROUP: usize = 64;
+
+/// Copies of the pages in which a group of strings begins, in the order of their addresses.
+struct Pages {
+    starts: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+fn page_of(at: RemotePtr) -> u64 {
+    at.0 - at.0 % PAGE as u64
+}
+
+impl Pages {
+    fn read(tid: Tid, group: &[RemotePtr]) -> Result<Self, Errno> {
+        let mut starts: Vec<u64> = group.iter().map(|pointer| page_of(*pointer)).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut bytes = vec![0; starts.len() * PAGE];
+        let got = match read_pages(tid, &starts, &mut bytes) {
+            Err(Errno::EFAULT) => 0,
+            other => other?,
+        };
+        starts.truncate(got / PAGE);
+        Ok(Self { starts, bytes })
+    }
+
+    /// A string that ends within the copied pages.
+    fn string(&self, at: RemotePtr) -> Option<CString> {
+        let page = page_of(at);
+        let first = self.starts.binary_search(&page).ok()?;
+        let begin = first * PAGE + usize::try_from(at.0 - page).ok()?;
+        // As far as the copied pages are neighbours in the caller's memory too.
+        let run = self
+            .starts
+            .iter()
+            .skip(first)
+            .zip((0..).map(|n| page + n * PAGE as u64))
+            .take_while(|(start, expected)| **start == *expected)
+            .count();
+        let text = self.bytes.get(begin..(first + run) * PAGE)?;
+        let text = text.get(..memchr::memchr(0, text)?)?;
+        (text.len() < ARG_MAX_STRLEN).then(|| CString::new(text).ok())?
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
@@ -88,7 +88,9 @@ pub struct Task {
     /// Its program.
     pub program: Arc<Program>,
     /// `/proc/TID`, O_PATH: what is opened below it fails with ESRCH once that very task is gone, whoever has its number then.
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
+    /// A pidfd of this very thread, once it was needed.
+    pidfd: OnceLock<OwnedFd>,
     seen_ms: AtomicU64,
 }
 
@@ -119,20 +121,32 @@ impl Task {
         Ok(Status(fs::read_all(file.as_fd(), 16384)?))
     }
 
-    /// A duplicate of one of its descriptors.
-    pub fn duplicate(&self, number: i32) -> Result<OwnedFd, Errno> {
+    /// A duplicate of one of its descriptors. `waits` tells whether the call is still the one that was received: what is looked up by number
+    /// before that is the caller's.
+    pub fn duplicate(&self, number: i32, waits: impl Fn() -> bool) -> Result<OwnedFd, Errno> {
         use crate::sys::process::{pidfd_getfd, pidfd_open, pidfd_open_thread};
-        let pidfd = match pidfd_open_thread(self.tid) {
-            // Before Linux 6.9 only the group's leader can be asked; a thread with a table of its own is refused below.
-            Err(Errno::EINVAL) => pidfd_open(self.tgid)?,
-            other => other?,
-        };
-        let duplicate = pidfd_getfd(pidfd.as_fd(), number)?;
-        let meant = fs::fstat(self.descriptor(number)?.as_fd())?;
-        if fs::fstat(duplicate.as_fd())?.id == meant.id {
-            Ok(duplicate)
-        } else {
-            Err(Errno::EBADF)
+        if let Some(pidfd) = self.pidfd.get() {
+            return pidfd_getfd(pidfd.as_fd(), number);
+        }
+        let certain = |pidfd| if waits() { Ok(pidfd) } else { Err(Errno::ESRCH) };
+        match pidfd_open_thread(self.tid) {
+            Ok(pidfd) => {
+                let pidfd = certain(pidfd)?;
+                let duplicate = pidfd_getfd(pidfd.as_fd(), number);
+                let _first = self.pidfd.set(pidfd);
+                duplicate
+            }
+            // Before Linux 6.9 only the group's leader can be asked; a thread with a table of its own is refused.
+            Err(Errno::EINVAL) => {
+                let duplicate = pidfd_getfd(certain(pidfd_open(self.tgid)?)?.as_fd(), number)?;
+                let meant = fs::fstat(self.descriptor(number)?.as_fd())?;
+                if fs::fstat(duplicate.as_fd())?.id == meant.id {
+                    Ok(duplicate)
+                } else {
+                    Err(Errno::EBADF)
+                }
+            }
+            Err(errno) => Err(errno),
         }
     }
 }
@@ -238,7 +252,6 @@ impl Tasks {
         let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
             .map_err(|_| Errno::EACCES)?
             .id;
-        let path = fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?;
         // The number was looked up by hand: only now is it certain that it is still the caller's.
         if !listener.waits(id) {
             return Err(Errno::ESRCH);
@@ -258,31 +271,47 @@ impl Tasks {
             .into_iter()
             .flatten()
             .find_map(|tgid| known.programs.get(&tgid).filter(|program| program.id == exe).cloned());
-        let program = inherited.unwrap_or_else(|| {
-            Arc::new(Program {
+        let program = match inherited {
+            Some(program) => program,
+            None => Arc::new(Program {
                 id: exe,
-                path,
+                path: fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?,
                 trusted: false,
                 parent: None,
-            })
-        });
+            }),
+        };
         known.programs.insert(tgid, program.clone());
         let task = Arc::new(Task {
             tid,
             tgid,
             program,
-            dir,
+            dir: Arc::new(dir),
+            pidfd: OnceLock::new(),
             seen_ms: AtomicU64::new(now),
         });
         known.tasks.insert(tid, task.clone());
         Ok(task)
     }
 
-    /// A thread group runs a new program from now on.
+    /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
     pub fn executed(&self, tgid: Tgid, program: Program) {
+        let program = Arc::new(program);
         let mut known = self.lock();
+        known.programs.insert(tgid, program.clone());
+        let leader = known.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid).cloned();
         known.tasks.retain(|_, task| task.tgid != tgid);
-        known.programs.insert(tgid, Arc::new(program));
+        if let Some(leader) = leader {
+            // The folder of a leader that lost its place to another thread is dead, and the next call looks it up anew.
+            let task = Task {
+                tid: leader.tid,
+                tgid,
+                program,
+                dir: leader.dir.clone(),
+                pidfd: OnceLock::new(),
+                seen_ms: AtomicU64::new(0),
+            };
+            known.tasks.insert(task.tid, Arc::new(task));
+        }
     }
 
     /// Whether a process or thread belongs to the tree: the reaper is among its ancestors.

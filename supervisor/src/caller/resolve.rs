@@ -139,10 +139,11 @@ impl View<'_> {
             return Err(Errno::ENOENT);
         }
         let start = if bytes.starts_with(b"/") {
-            root()?
+            None
         } else {
-            self.start(dirfd)?
+            Some(self.start(dirfd)?)
         };
+        let at = start.as_ref().map_or(At::Root, |start| At::Dir(start.as_fd()));
         let trimmed = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
         let (whole, slash) = (bytes.get(..trimmed).unwrap_or_default(), trimmed < bytes.len());
         // In one go up to the last component, unless that meets a magic link or ends in /proc, where names mean their opener.
@@ -153,13 +154,7 @@ impl View<'_> {
             } else {
                 c_string(parent)?
             };
-            match fs::open(
-                At::Dir(start.as_fd()),
-                &parent,
-                libc::O_PATH | libc::O_DIRECTORY,
-                0,
-                how::NO_MAGICLINKS,
-            ) {
+            match fs::open(at, &parent, libc::O_PATH | libc::O_DIRECTORY, 0, how::NO_MAGICLINKS) {
                 Ok(dir) if !on_proc(dir.as_fd())? => {
                     return self.walk(dir, name.get(1..).unwrap_or_default(), slash, last);
                 }
@@ -167,6 +162,10 @@ impl View<'_> {
                 Err(errno) => return Err(errno),
             }
         }
+        let start = match start {
+            Some(start) => start,
+            None => root()?,
+        };
         self.walk(start, whole, slash, last)
     }
 

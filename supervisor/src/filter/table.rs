@@ -262,7 +262,20 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
 
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
-        accept accept4 recvfrom recvmsg recvmmsg shutdown listen getsockname getpeername setsockopt getsockopt);
+        accept accept4 recvfrom recvmsg recvmmsg shutdown listen getsockname getpeername getsockopt);
+    rows.push(Row {
+        name: "setsockopt",
+        nr: nr::setsockopt,
+        cases: vec![(
+            Notify,
+            vec![
+                Is(1, Low32, low(libc::SOL_SOCKET)),
+                Is(2, Low32, low(libc::SO_REUSEPORT)),
+            ],
+        )],
+        otherwise: Native,
+        reason: "a shared port may have listeners of others, so the session must know that it shares",
+    });
     calls!(rows, Notify, "names an address", connect bind);
     let fastopen = |arg| {
         (

@@ -1,5 +1,8 @@
 //! Names that mean something to the boundary: environment variables, services' sockets.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use nix::errno::Errno;
 
 use super::pattern::Glob;
@@ -91,35 +94,72 @@ const SERVICES: &[(&str, Errno)] = &[
     ("*/cavra/run/*", Errno::EACCES),
 ];
 
-fn any(list: &[&str], name: &str) -> bool {
-    list.iter()
-        .any(|pattern| Glob::new(pattern.as_bytes(), true).matches(name.as_bytes()))
+/// A list of names and patterns of names, compiled: asked for each variable of each exec.
+struct Names {
+    exact: HashSet<&'static [u8]>,
+    /// What stands before a pattern's first `*`, and the pattern.
+    globs: Vec<(&'static [u8], Glob)>,
 }
+
+impl Names {
+    fn new(list: &'static [&'static str]) -> Self {
+        let (globs, exact) = list
+            .iter()
+            .map(|entry| entry.as_bytes())
+            .partition::<Vec<_>, _>(|entry| entry.contains(&b'*'));
+        let head = |entry: &'static [u8]| entry.split(|byte| *byte == b'*').next().unwrap_or_default();
+        Self {
+            exact: exact.into_iter().collect(),
+            globs: globs
+                .into_iter()
+                .map(|entry| (head(entry), Glob::new(entry, true)))
+                .collect(),
+        }
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.exact.contains(name)
+            || self
+                .globs
+                .iter()
+                .any(|(head, glob)| name.starts_with(head) && glob.matches(name))
+    }
+}
+
+static OTHER: LazyLock<Names> = LazyLock::new(|| Names::new(OTHER_CODE));
+static LOADS: LazyLock<Names> = LazyLock::new(|| Names::new(LOADERS));
+static SECRET: LazyLock<Names> = LazyLock::new(|| Names::new(SECRETS));
+static SOCKETS: LazyLock<Vec<(Glob, Errno)>> = LazyLock::new(|| {
+    SERVICES
+        .iter()
+        .map(|(pattern, errno)| (Glob::new(pattern.as_bytes(), true), *errno))
+        .collect()
+});
 
 /// Whether a variable may make a program load or run other code: no `by` rule holds for what is started with it.
 #[must_use]
 pub fn runs_other_code(name: &str) -> bool {
-    any(OTHER_CODE, name)
+    OTHER.has(name.as_bytes())
 }
 
 /// Whether a variable runs code in every program.
 #[must_use]
 pub fn loads_code(name: &str) -> bool {
-    any(LOADERS, name)
+    LOADS.has(name.as_bytes())
 }
 
 /// Whether a variable looks like a secret.
 #[must_use]
 pub fn looks_secret(name: &str) -> bool {
-    any(SECRETS, &name.to_ascii_uppercase())
+    SECRET.has(name.to_ascii_uppercase().as_bytes())
 }
 
 /// The errno for a service's socket that is refused unless a session made it.
 #[must_use]
 pub fn refused_socket(path: &[u8]) -> Option<Errno> {
-    SERVICES
+    SOCKETS
         .iter()
-        .find(|(pattern, _)| Glob::new(pattern.as_bytes(), true).matches(path))
+        .find(|(pattern, _)| pattern.matches(path))
         .map(|(_, errno)| *errno)
 }
 

@@ -9,7 +9,7 @@ use cavra_shim::{Instruction, Plan};
 
 use super::{Options, confine};
 use crate::approvals::{ControlError, ControlServer};
-use crate::evidence::{EvidenceError, Journal, Opening, new_id};
+use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
 use crate::sys::process::{landlock_abi, prctl, second_listener_refused};
@@ -148,7 +148,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     })?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
-    let session_id = new_id("ses_", 6).map_err(|error| LaunchError::step("session id")(&error))?;
+    let session_id = session_id()?;
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
         .ok()
         .flatten()
@@ -165,7 +165,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let plan = plan(&options, &profile, &program, &cwd)?;
-    let journal = Journal::create(options.evidence.as_deref(), &opening)?;
+    let journal = Journal::create(options.evidence.as_deref(), &opening, options.evidence_level)?;
     let control = ControlServer::bind(&session_id)?;
     Ok(Prepared {
         plan,

@@ -30,6 +30,8 @@ pub struct Options {
     pub approval_timeout: Duration,
     /// Evidence folder.
     pub evidence: Option<PathBuf>,
+    /// Which allowed reads are recorded.
+    pub evidence_level: crate::evidence::Level,
     /// The agent, for records.
     pub agent_id: Option<String>,
     /// For whom, for records.

@@ -13,7 +13,6 @@ use super::confine;
 use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
-use crate::evidence::Totals;
 use crate::sys::notify::Listener;
 use crate::sys::process::{kill, prctl};
 
@@ -88,10 +87,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         warn,
         &workspace,
     ));
-    let socket = control.path().to_path_buf();
     let shared = boundary.clone();
     control
-        .start(desk, move |pid| shared.tasks.in_tree(pid))
+        .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
     boundary::serve(&boundary);
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
@@ -100,7 +98,8 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     let outcome = follow(&mut events, &signals, child);
     drop(spawned.alive);
     terminal.restore();
-    drop(std::fs::remove_file(socket));
+    // Nobody waits any more; the control socket goes with it.
+    desk.close();
     let (code, error) = match outcome {
         Outcome::Ended(status) if libc::WIFEXITED(status) => (libc::WEXITSTATUS(status), None),
         Outcome::Ended(status) => (128 + libc::WTERMSIG(status), None),
@@ -111,7 +110,10 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         Outcome::Lost => (125, Some(step("session")(&"the reaper is gone"))),
     };
     match boundary.journal.close(&code.to_string()) {
-        Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => summary(&totals, boundary.journal.dir()),
+        Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => {
+            let text = crate::evidence::summary(&totals, boundary.journal.dir());
+            drop(std::io::stderr().write_all(text.as_bytes()));
+        }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the closing record is missing"),
     }
@@ -239,17 +241,4 @@ impl Terminal {
             let _gone = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, settings);
         }
     }
-}
-
-fn summary(totals: &Totals, dir: &std::path::Path) {
-    let mut text = String::from("cavra:");
-    for (decision, count) in &totals.by_decision {
-        text.push_str(&format!(" {count} {decision},"));
-    }
-    text.push_str(&format!(" {} reads\n", totals.reads));
-    for (target, rule, times) in &totals.refusals {
-        text.push_str(&format!("  refused {times}x {target}  ({rule})\n"));
-    }
-    text.push_str(&format!("  evidence: {}\n", dir.display()));
-    drop(std::io::stderr().write_all(text.as_bytes()));
 }

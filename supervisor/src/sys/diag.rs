@@ -1,6 +1,7 @@
 //! Which TCP sockets listen, with their cookies. sock_diag(7).
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -9,75 +10,153 @@ use super::socket::{send_to, socket};
 
 /// `SOCK_DIAG_BY_FAMILY`, include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
+/// `NLMSG_ERROR` and `NLMSG_DONE`, include/uapi/linux/netlink.h.
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
 /// `TCP_LISTEN` as a bit of the states asked for; include/net/tcp_states.h.
 const LISTEN: u32 = 1 << 10;
-/// Bytes of struct inet_diag_req_v2 and of inet_diag_msg up to the cookie's end.
+/// Bytes of struct nlmsghdr and of struct inet_diag_req_v2, include/uapi/linux/inet_diag.h.
+const HEADER: usize = 16;
 const REQUEST: usize = 56;
+/// Where a message's source port and cookie stand in struct inet_diag_msg.
+const SOURCE_PORT: usize = 4;
+const COOKIE: usize = 44;
 
-/// The cookies of all sockets that listen on `port`, whatever their address.
-pub fn listener_cookies(port: u16) -> Result<Vec<u64>, Errno> {
-    let netlink = socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG)?;
-    let mut cookies = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut request = Vec::with_capacity(16 + REQUEST);
-        request.extend_from_slice(&u32::try_from(16 + REQUEST).map_err(|_| Errno::EINVAL)?.to_ne_bytes());
-        request.extend_from_slice(&BY_FAMILY.to_ne_bytes());
-        let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).map_err(|_| Errno::EINVAL)?;
-        request.extend_from_slice(&flags.to_ne_bytes());
-        request.extend_from_slice(&[0; 8]);
-        request.extend_from_slice(&[u8::try_from(family).map_err(|_| Errno::EINVAL)?, 6, 0, 0]);
-        request.extend_from_slice(&LISTEN.to_ne_bytes());
-        request.resize(16 + REQUEST, 0);
-        let kernel = [
-            u8::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
-        send_to(netlink.as_fd(), &request, 0, &kernel)?;
-        let mut buf = vec![0u8; 32768];
-        'answer: loop {
-            // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which outlives the call.
-            let got = unsafe { libc::recv(netlink.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
-            let got = usize::try_from(check(got as libc::c_long)?).map_err(|_| Errno::EIO)?;
-            let mut rest = buf.get(..got).unwrap_or_default();
-            while rest.len() >= 16 {
-                let len = rest
-                    .get(..4)
-                    .and_then(|b| b.try_into().ok())
-                    .map_or(0, u32::from_ne_bytes) as usize;
-                let kind = rest
-                    .get(4..6)
-                    .and_then(|b| b.try_into().ok())
-                    .map_or(0, u16::from_ne_bytes);
-                if kind == 3 || kind == 2 || len < 16 {
-                    break 'answer;
-                }
-                // inet_diag_msg: four bytes, then sport in network order; the cookie stands at 44 of it.
-                let message = rest.get(16..len).unwrap_or_default();
-                let source = message
-                    .get(4..6)
-                    .and_then(|b| b.try_into().ok())
-                    .map(u16::from_be_bytes);
-                if source == Some(port)
-                    && let Some(cookie) = message
-                        .get(44..52)
-                        .and_then(|b| b.try_into().ok())
-                        .map(u64::from_ne_bytes)
-                {
-                    cookies.push(cookie);
-                }
-                rest = rest.get((len + 3) & !3..).unwrap_or_default();
-            }
-        }
+/// A connection to the kernel's list of sockets.
+#[derive(Debug)]
+pub struct Diag(OwnedFd);
+
+impl Diag {
+    /// Opens it; it sees the network namespace that the caller is in now.
+    pub fn open() -> Result<Self, Errno> {
+        socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG).map(Self)
     }
-    Ok(cookies)
+
+    /// The cookie of the socket that a connection to `ip`:`port` from the same address would reach, by the kernel's own lookup (inet_lookup,
+    /// net/ipv4/inet_diag.c). Of several that share the port with SO_REUSEPORT, one.
+    pub fn listener(&self, ip: IpAddr, port: u16) -> Result<Option<u64>, Errno> {
+        let mut request = header(libc::NLM_F_REQUEST, family(ip))?;
+        request.extend_from_slice(&port.to_be_bytes());
+        request.extend_from_slice(&[0; 2]);
+        for _ in 0..2 {
+            let mut address = [0u8; 16];
+            match ip {
+                IpAddr::V4(ip) => address.iter_mut().zip(ip.octets()).for_each(|(to, from)| *to = from),
+                IpAddr::V6(ip) => address = ip.octets(),
+            }
+            request.extend_from_slice(&address);
+        }
+        // No interface, and no cookie asked for (INET_DIAG_NOCOOKIE).
+        request.extend_from_slice(&[0; 4]);
+        request.extend_from_slice(&[0xff; 8]);
+        self.send(&request)?;
+        let mut found = None;
+        let mut buf = vec![0u8; 4096];
+        self.receive(&mut buf, |message| found = cookie(message))?;
+        Ok(found)
+    }
+
+    /// The cookies of all sockets that listen on `port`, whatever their address.
+    pub fn listeners(&self, port: u16) -> Result<Vec<u64>, Errno> {
+        let mut cookies = Vec::new();
+        let mut buf = vec![0u8; 32768];
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut request = header(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, family)?;
+            request.resize(HEADER + REQUEST, 0);
+            self.send(&request)?;
+            while self.receive(&mut buf, |message| {
+                if field(message, SOURCE_PORT).map(u16::from_be_bytes) == Some(port) {
+                    cookies.extend(cookie(message));
+                }
+            })? {}
+        }
+        Ok(cookies)
+    }
+
+    fn send(&self, request: &[u8]) -> Result<(), Errno> {
+        let mut kernel = [0u8; 12];
+        let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
+        kernel
+            .iter_mut()
+            .zip(family.to_ne_bytes())
+            .for_each(|(to, from)| *to = from);
+        send_to(self.0.as_fd(), request, 0, &kernel).map(|_| ())
+    }
+
+    /// One read of answers; whether more of a dump can follow.
+    fn receive(&self, buf: &mut [u8], mut each: impl FnMut(&[u8])) -> Result<bool, Errno> {
+        // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which outlives the call.
+        let got = unsafe { libc::recv(self.0.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        let got = usize::try_from(check(got as libc::c_long)?).map_err(|_| Errno::EIO)?;
+        let mut rest = buf.get(..got).unwrap_or_default();
+        while rest.len() >= HEADER {
+            let len = field(rest, 0).map_or(0, u32::from_ne_bytes) as usize;
+            let kind = field(rest, 4).map_or(DONE, u16::from_ne_bytes);
+            if kind == DONE || kind == ERROR || len < HEADER {
+                return Ok(false);
+            }
+            each(rest.get(HEADER..len).unwrap_or_default());
+            rest = rest.get((len + 3) & !3..).unwrap_or_default();
+        }
+        Ok(true)
+    }
+}
+
+fn family(ip: IpAddr) -> i32 {
+    match ip {
+        IpAddr::V4(_) => libc::AF_INET,
+        IpAddr::V6(_) => libc::AF_INET6,
+    }
+}
+
+/// struct nlmsghdr and the head of struct inet_diag_req_v2 up to the socket's id.
+fn header(flags: i32, family: i32) -> Result<Vec<u8>, Errno> {
+    let mut request = Vec::with_capacity(HEADER + REQUEST);
+    let size = u32::try_from(HEADER + REQUEST).map_err(|_| Errno::EINVAL)?;
+    request.extend_from_slice(&size.to_ne_bytes());
+    request.extend_from_slice(&BY_FAMILY.to_ne_bytes());
+    request.extend_from_slice(&u16::try_from(flags).map_err(|_| Errno::EINVAL)?.to_ne_bytes());
+    request.extend_from_slice(&[0; 8]);
+    let tcp = u8::try_from(libc::IPPROTO_TCP).map_err(|_| Errno::EINVAL)?;
+    request.extend_from_slice(&[u8::try_from(family).map_err(|_| Errno::EINVAL)?, tcp, 0, 0]);
+    request.extend_from_slice(&LISTEN.to_ne_bytes());
+    Ok(request)
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N).and_then(|b| b.try_into().ok())
+}
+
+fn cookie(message: &[u8]) -> Option<u64> {
+    field(message, COOKIE).map(u64::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+    use super::*;
+    use crate::sys::socket;
+
+    #[test]
+    fn the_listener_is_the_one_that_a_connection_reaches() {
+        let diag = Diag::open().unwrap();
+        let exact = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = exact.local_addr().unwrap().port();
+        let id = socket::cookie(exact.as_fd()).unwrap();
+        let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(diag.listener(v4, port), Ok(Some(id)));
+        assert_eq!(diag.listener(Ipv4Addr::new(127, 0, 0, 2).into(), port), Ok(None));
+        assert_eq!(diag.listener(Ipv6Addr::LOCALHOST.into(), port), Ok(None));
+        assert_eq!(diag.listeners(port), Ok(vec![id]));
+        drop(exact);
+        assert_eq!(diag.listener(v4, port), Ok(None));
+
+        let any = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = any.local_addr().unwrap().port();
+        let id = socket::cookie(any.as_fd()).unwrap();
+        assert_eq!(diag.listener(v4, port), Ok(Some(id)), "one for both families");
+        assert_eq!(diag.listener(Ipv6Addr::LOCALHOST.into(), port), Ok(Some(id)));
+    }
 }

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::notify::Tid;
 
 /// Pages are the unit in which memory is there or not; a transfer stops in front of the first part that is not readable.
-const PAGE: u64 = 4096;
+pub const PAGE: usize = 4096;
 
 /// An address in a caller's memory; only this module follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn read_prefix(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<usize, Err
             if left == 0 {
                 break;
             }
-            let len = (PAGE - at % PAGE).min(left);
+            let len = (PAGE as u64 - at % PAGE as u64).min(left);
             part.iov_base = std::ptr::with_exposed_provenance_mut(usize::try_from(at).map_err(|_| Errno::EFAULT)?);
             part.iov_len = usize::try_from(len).map_err(|_| Errno::EFAULT)?;
             want += part.iov_len;
@@ -66,6 +66,32 @@ pub fn read_prefix(tid: Tid, at: RemotePtr, buf: &mut [u8]) -> Result<usize, Err
         }
     }
     Ok(done)
+}
+
+/// Copies whole pages from the addresses in `starts` with one call, one after the other, and returns how many bytes were readable from the
+/// start: as many pages as stand in front of the first that is not. `buf` has room for all; at most 64 pages.
+pub fn read_pages(tid: Tid, starts: &[u64], buf: &mut [u8]) -> Result<usize, Errno> {
+    const PARTS: usize = 64;
+    let mut remote: [libc::iovec; PARTS] = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; PARTS];
+    if starts.len() > PARTS || buf.len() < starts.len() * PAGE {
+        return Err(Errno::EINVAL);
+    }
+    for (part, start) in remote.iter_mut().zip(starts) {
+        part.iov_base = std::ptr::with_exposed_provenance_mut(usize::try_from(*start).map_err(|_| Errno::EFAULT)?);
+        part.iov_len = PAGE;
+    }
+    let local = libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: starts.len() * PAGE,
+    };
+    let parts = starts.len() as libc::c_ulong;
+    // SAFETY: the kernel writes at most `local.iov_len` bytes into `buf`, which holds as many; the remote list is only read, and its
+    // addresses are followed in the other process alone.
+    let rc = unsafe { libc::process_vm_readv(tid.0, &raw const local, 1, remote.as_ptr(), parts, 0) };
+    usize::try_from(super::check(rc as libc::c_long)?).map_err(|_| Errno::EFAULT)
 }
 
 /// Copies exactly `buf.len()` bytes, or EFAULT.

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod memory;
 pub mod notify;
 pub mod path;
+pub mod probe;
 pub mod process;
 pub mod socket;
 

@@ -67,6 +67,14 @@ pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
     Ok(value)
 }
 
+/// Sets an int-valued option at SOL_SOCKET. socket(7).
+pub fn set_option(fd: BorrowedFd<'_>, name: i32, value: i32) -> Result<(), Errno> {
+    let value: libc::c_int = value;
+    // SAFETY: the kernel reads four bytes of `value`, which outlives the call.
+    let rc = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const value).cast(), 4) };
+    check(rc.into()).map(|_| ())
+}
+
 /// `SO_COOKIE`: the number that no other socket of this boot has. socket(7).
 pub fn cookie(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let mut value = 0u64;

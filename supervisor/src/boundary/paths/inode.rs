@@ -46,7 +46,7 @@ impl Call<'_> {
     fn changed(&self, operation: &'static str) -> Result<OwnedFd, Stop> {
         let object = self.held(self.int(0))?;
         self.permit_change(operation, &object)?;
-        let duplicate = self.task.duplicate(self.int(0))?;
+        let duplicate = self.duplicate(self.int(0))?;
         // The number may mean another file by now: what was decided is what is changed.
         if fs::fstat(duplicate.as_fd())?.id == object.stat.id {
             Ok(duplicate)

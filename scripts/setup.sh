@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
+# What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
+set -eu
+cd "$(dirname "$0")/.."
+
+python=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3.11)
+# program or file that shows it is there : package
+needs="
+gcc:gcc
+make:make
+git:git
+tmux:tmux
+npm:npm
+unshare:util-linux
+python3:python3
+/usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
+/usr/lib/python$python/test/test_os.py:libpython$python-testsuite
+"
+missing=
+for need in $needs; do
+    thing=${need%%:*} package=${need##*:}
+    case $thing in
+    /*) [ -e "$thing" ] || missing="$missing $package" ;;
+    *) command -v "$thing" >/dev/null || missing="$missing $package" ;;
+    esac
+done
+
+status=0
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: no apt-get here; install these yourself:$missing" >&2
+        status=1
+    elif [ "$(id -u)" != 0 ]; then
+        echo "setup: root is needed for: apt-get install$missing" >&2
+        status=1
+    else
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -q
+        # shellcheck disable=SC2086 # a list
+        apt-get install -y -q --no-install-recommends $missing || status=1
+    fi
+fi
+[ "$status" = 0 ] && echo "setup: the system packages are there"
+
+scripts/claude.sh || {
+    echo "setup: Claude Code could not be installed; tests/agent will say SKIPPED" >&2
+    status=1
+}
+exit $status

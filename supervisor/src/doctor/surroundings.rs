@@ -1,0 +1,89 @@
+//! What can be read of the machine and of what this process is in.
+
+use std::path::Path;
+
+use nix::sys::utsname::uname;
+use nix::unistd::Uid;
+
+/// What lies around this process.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The kernel's release.
+    pub release: String,
+    /// The processor's architecture.
+    pub machine: String,
+    /// `kernel.yama.ptrace_scope`; none without Yama.
+    pub ptrace_scope: Option<u8>,
+    /// Whether CAP_SYS_PTRACE is in effect.
+    pub cap_ptrace: bool,
+    /// Filters on this process.
+    pub filters: u32,
+    /// `NoNewPrivs` of this process.
+    pub no_new_privs: bool,
+    /// A hint that this is a container, and which.
+    pub container: Option<String>,
+    /// Whether /proc is there and shows this process.
+    pub proc: bool,
+    /// The effective user.
+    pub uid: u32,
+}
+
+impl Surroundings {
+    /// Reads it.
+    #[must_use]
+    pub fn read() -> Self {
+        /// Bit of CAP_SYS_PTRACE, include/uapi/linux/capability.h.
+        const CAP_SYS_PTRACE: u64 = 1 << 19;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let member = |name: &str| {
+            let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+            lines
+                .find(|(found, _)| *found == name)
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
+        };
+        let name = uname().ok();
+        let text =
+            |text: Option<&std::ffi::OsStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+        let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok();
+        Self {
+            release: text(name.as_ref().map(nix::sys::utsname::UtsName::release)),
+            machine: text(name.as_ref().map(nix::sys::utsname::UtsName::machine)),
+            ptrace_scope: scope.and_then(|scope| scope.trim().parse().ok()),
+            cap_ptrace: u64::from_str_radix(&member("CapEff"), 16).unwrap_or(0) & CAP_SYS_PTRACE != 0,
+            filters: member("Seccomp_filters").parse().unwrap_or(0),
+            no_new_privs: member("NoNewPrivs") == "1",
+            container: container(),
+            proc: !status.is_empty() && Path::new("/proc/self/fd").is_dir(),
+            uid: Uid::effective().as_raw(),
+        }
+    }
+
+    /// Major and minor version.
+    #[must_use]
+    pub fn version(&self) -> (u32, u32) {
+        let mut numbers = self
+            .release
+            .split(|c: char| !c.is_ascii_digit())
+            .map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
+fn container() -> Option<String> {
+    let marks = [
+        ("/.dockerenv", "docker"),
+        ("/run/.containerenv", "podman"),
+        ("/run/systemd/container", "systemd"),
+    ];
+    if let Some((file, name)) = marks.into_iter().find(|(file, _)| Path::new(file).exists()) {
+        return Some(format!("{name} ({file})"));
+    }
+    if let Some(name) = std::env::var_os("container").filter(|name| !name.is_empty()) {
+        return Some(format!(
+            "{} (environment)",
+            crate::text::printable(name.as_encoded_bytes())
+        ));
+    }
+    std::env::var_os("KUBERNETES_SERVICE_HOST").map(|_| "kubernetes (environment)".to_owned())
+}

@@ -1,0 +1,101 @@
+//! What the default pack refuses and lets through, one shell command a row.
+
+use cavra_tests::{Row, Stage, Suite, Unmet, User, allowed, refused, row_cases};
+
+/// Each succeeds natively, fails inside, owes its record, and its twin succeeds inside.
+const REFUSED: &[Row] = refused! {
+    a_secret_by_cat: sh "cat .env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat README.md";
+    a_secret_by_redirection: sh "read line < .env", action "read_file", about "/.env", rule "filesystem.read.block", twin "read line < README.md";
+    a_secret_by_symlink: sh "ln -s .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln -s README.md y && cat y";
+    a_secret_by_a_chain_of_symlinks: sh "ln -s .env x && ln -s x y && ln -s $PWD/y z && cat z", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln -s README.md a && ln -s a b && cat b";
+    a_secret_by_hard_link: sh "ln .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln README.md y && cat y";
+    a_secret_by_another_name: sh "mv .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "mv README.md y && cat y";
+    a_secret_by_dots: sh "cat src/../././.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat src/../././README.md";
+    a_secret_by_slashes: sh "cat $PWD///.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat $PWD///README.md";
+    a_secret_by_proc_cwd: sh "cat /proc/self/cwd/.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat /proc/self/cwd/README.md";
+    a_secret_by_proc_root: sh "cat /proc/self/root$PWD/.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat /proc/self/root$PWD/README.md";
+    a_secret_by_copy: sh "cp .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "cp README.md y && cat y";
+    a_secret_by_archive: sh "tar cf x.tar .env", action "read_file", about "/.env", rule "filesystem.read.block", twin "tar cf y.tar README.md";
+    a_secret_by_python: sh "python3 -c 'print(open(\".env\").read())'", action "read_file", about "/.env", rule "filesystem.read.block", twin "python3 -c 'print(open(\"README.md\").read())'";
+    a_secret_below_a_folder: sh "cat deep/er/.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat deep/er/plain";
+    a_key_at_home: sh "cat ~/.ssh/id_rsa", action "read_file", about "/.ssh/id_rsa", rule "filesystem.read.block", twin "cat ~/plain";
+    a_hook_by_redirection: sh "echo x > .git/hooks/post-commit", action "write_file", about "/.git/hooks/post-commit", rule "filesystem.write.block", twin "echo x > post-commit";
+    a_hook_by_rename: sh "echo x > y && mv y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && mv z pre-push";
+    a_hook_by_link: sh "echo x > y && ln y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && ln z pre-push";
+    a_workflow_by_copy: sh "cp README.md .github/workflows/x.yml", action "write_file", about "/.github/workflows/x.yml", rule "filesystem.write.block", twin "cp README.md x.yml";
+    a_name_with_a_line_end: sh "echo x > \"$(printf 'a\\nb')\"", action "write_file", about "a", rule "filesystem.default.write.block", twin "echo x > 'a b'";
+    a_command_by_name: sh "terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform plan";
+    a_command_by_shell: sh "sh -c 'terraform apply -auto-approve'", action "execute_command", about "terraform", rule "commands.block", twin "sh -c 'terraform plan -no-color'";
+    a_command_by_env: sh "env A=1 terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "env A=1 terraform plan";
+    a_command_by_nice: sh "nice -n 5 terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "nice -n 5 terraform plan";
+    a_command_by_xargs: sh "echo apply | xargs terraform", action "execute_command", about "terraform", rule "commands.block", twin "echo plan | xargs terraform";
+    a_command_by_find: sh "find README.md -exec terraform apply ';' && test -e ran", action "execute_command", about "terraform", rule "commands.block", twin "find README.md -exec terraform plan ';'";
+    a_command_by_make: sh "make -s deploy", action "execute_command", about "terraform", rule "commands.block", twin "make -s plan";
+    a_command_with_an_option_before: sh "terraform -chdir=. apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform -chdir=. plan";
+    a_command_by_path: sh "$(command -v terraform) apply", action "execute_command", about "terraform", rule "commands.block", twin "$(command -v terraform) plan";
+    a_command_by_symlink: sh "ln -s $(command -v terraform) t && ./t apply", action "execute_command", about "apply", rule "commands.block", twin "ln -s $(command -v terraform) u && ./u plan";
+};
+
+/// Each gives inside the status and the output that it gives natively.
+const ALLOWED: &[Row] = allowed! {
+    pipes: sh "printf 'b\\na\\n' | sort | tr a-z A-Z";
+    here_documents: sh "cat <<X\nhere\nX";
+    folders_and_files: sh "mkdir -p d/e && touch d/e/f && find d | sort";
+    the_umask: sh "umask 027; : > x; mkdir y; stat -c '%a %n' x y";
+    modes_and_times: sh "touch -d 2026-01-02T03:04:05Z x; chmod 0640 x; stat -c '%a %Y' x";
+    appending: sh "echo 1 > x; echo 2 >> x; cat x";
+    truncating: sh "echo 12345 > x; truncate -s 2 x; wc -c < x";
+    symlinks: sh "ln -s README.md l; readlink l; cat l; rm l; ls";
+    dangling_symlinks: sh "ln -s nowhere l; cat l; echo $?; echo made > l; cat nowhere";
+    symlink_loops: sh "ln -s a b; ln -s b a; cat a 2>&1; echo $?";
+    hard_links: sh "echo x > a; ln a b; stat -c %h a; rm a; cat b";
+    renames: sh "echo x > a; mv a b; mv b src/; mv src moved; find moved | sort";
+    trees: sh "mkdir -p t/u; echo 1 > t/u/f; cp -a t v; diff -r t v; rm -r t; find v | sort";
+    fifos: sh "mkfifo p; echo through > p & cat p; wait; stat -c %F p";
+    descriptors: sh "exec 3< README.md 4> out; cat <&3 >&4; cat out; ls /proc/self/fd | grep -c '^[0-5]$'";
+    dev_fd: sh "exec 5< README.md; cat /dev/fd/5; echo x | cat /dev/stdin; cat /proc/self/fd/5";
+    temporary_files: sh "f=$(mktemp); echo t > $f; cat $f; rm $f; d=$(mktemp -d); rmdir $d";
+    missing_files: sh "cat missing 2>&1; echo $?; cat README.md/x 2>&1; cat src 2>&1";
+    no_permission: sh "echo x > x; chmod 0 x; id -u | grep -qx 0 || cat x 2>&1";
+    exclusive_creation: sh "set -C; echo 1 > x; (echo 2 > x) 2>/dev/null; echo $?; cat x";
+    deleted_files: sh "exec 3<> x; rm x; echo gone >&3; cat /proc/self/fd/3";
+    deleted_folders: sh "mkdir d; cd d; rmdir ../d; ls; cat x 2>&1; echo $?";
+    long_names: sh "n=$(printf '%0255d' 7); echo x > $n; cat $n; echo x > ${n}0 2>&1; echo $?";
+    odd_names: sh "n=$(printf 'a b \\377c\\t*?[x]'); echo x > \"$n\"; cat \"$n\"; ls -b";
+    processes: sh "for i in 1 2 3 4; do (exit $i) & done; wait; echo $?; sh -c 'kill -USR1 $$'; echo $?";
+    parallel_processes: sh "seq 1 40 | xargs -P 4 -n 1 sh -c 'echo $0 > f$0'; cat f* | sort -n | tail -n 1";
+    scripts: sh "printf '#!/bin/sh\\necho $0 $1\\n' > s; chmod +x s; ./s a; printf '#!./s x\\n' > t; chmod +x t; ./t b";
+    bad_programs: sh "echo x > p; ./p 2>/dev/null; echo $?; chmod +x p; : > e; chmod +x e; ./e; echo $?; no-such-program 2>/dev/null; echo $?";
+    environments: sh "env -i A=1 /usr/bin/env; env -u HOME sh -c 'echo ${HOME-none}'";
+    locks: sh "flock x sh -c 'flock -n x true; echo $?'; flock -n x true; echo $?";
+    servers_on_loopback: sh "python3 -c 'import socket,threading\ns=socket.create_server((\"127.0.0.1\",0))\nt=threading.Thread(target=lambda: s.accept()[0].sendall(b\"hi\"))\nt.start()\nprint(socket.create_connection(s.getsockname()).recv(2))'";
+    unix_sockets: sh "python3 -c 'import socket\ns=socket.socket(socket.AF_UNIX); s.bind(\"u\"); s.listen()\nc=socket.socket(socket.AF_UNIX); c.connect(\"u\"); print(s.accept()[0].send(b\"x\"))'; stat -c %F u";
+    refused_connections: sh "python3 -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",0)); a=s.getsockname(); s.listen(); s.close()\nprint(socket.socket().connect_ex((\"127.0.0.1\", a[1])) != 0)'";
+    databases: sh "python3 -c 'import sqlite3\nd=sqlite3.connect(\"d.db\"); d.execute(\"pragma journal_mode=wal\"); d.execute(\"create table t(x)\"); d.executemany(\"insert into t values(?)\", [(i,) for i in range(99)]); d.commit(); print(d.execute(\"select sum(x) from t\").fetchall())'";
+    threads_and_subprocesses: sh "python3 -c 'import concurrent.futures as f, subprocess\nwith f.ThreadPoolExecutor(4) as p: print(sorted(p.map(lambda i: subprocess.check_output([\"expr\", str(i), \"+\", \"1\"]), range(8))))'";
+    multiprocessing: sh "python3 -c 'import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, range(-5, 0)))'";
+    worker_programs: sh "git init -q r && cd r && echo x > a && git add a && git commit -q -m one && git log --format=%s && git status --short";
+};
+
+fn world(user: User) -> Result<Stage, Unmet> {
+    let world = Stage::new(user)?;
+    world.write("ws/README.md", "# Harbour\n");
+    world.write("ws/.env", "TOKEN=1\n");
+    world.write("ws/src/a.txt", "a\n");
+    world.write("ws/deep/er/.env", "TOKEN=2\n");
+    world.write("ws/deep/er/plain", "plain\n");
+    world.write("ws/Makefile", "deploy:\n\tterraform apply\nplan:\n\tterraform plan\n");
+    world.write("home/.ssh/id_rsa", "key\n");
+    world.write("home/plain", "plain\n");
+    world.folder("ws/.github/workflows");
+    world.folder("ws/.git/hooks");
+    world.script("bin/terraform", "#!/bin/sh\necho \"$@\"; touch ran\n");
+    Ok(world)
+}
+
+fn main() -> std::process::ExitCode {
+    Suite::new("rows")
+        .both(row_cases(REFUSED, world, |session| session))
+        .both(row_cases(ALLOWED, world, |session| session))
+        .main()
+}

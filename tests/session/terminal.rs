@@ -1,0 +1,107 @@
+//! Sessions in a terminal: the agent is the foreground job, as if cavra-run were not there.
+
+use cavra_tests::{Stage, Terminal, User, Verdict};
+
+/// The words of cavra-run as a shell takes them, ending in `--`.
+fn prefix(world: &Stage, options: &[&str]) -> Result<String, cavra_tests::Unmet> {
+    let session = options
+        .iter()
+        .fold(world.session(), |session, option| session.option(option));
+    let words = session.words()?;
+    Ok(words
+        .iter()
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" "))
+}
+
+/// Runs `check` with `command` natively and through cavra-run: both must look the same to a person.
+fn as_natively(user: User, options: &[&str], command: &str, check: impl Fn(&Stage, &Terminal<'_>)) -> Verdict {
+    for inside in [false, true] {
+        let world = Stage::new(user)?;
+        let prefix = if inside {
+            prefix(&world, options)?
+        } else {
+            String::new()
+        };
+        world.write("ws/run", format!("{prefix} {command}\n"));
+        let terminal = Terminal::new(&world)?;
+        terminal.line(". ./run; echo \"ended with $?\"");
+        check(&world, &terminal);
+    }
+    Ok(())
+}
+
+pub fn ctrl_c_reaches_the_command_alone(user: User) -> Verdict {
+    let command = "sh -c 'trap \"echo caught; exit 5\" INT; echo ready; while :; do read line; done'";
+    as_natively(user, &["--quiet"], command, |_, terminal| {
+        terminal.wait_for("ready");
+        terminal.key("C-c");
+        terminal.wait_for("caught");
+        terminal.wait_for("ended with 5");
+    })
+}
+
+pub fn ctrl_z_and_fg_work_as_in_a_shell(user: User) -> Verdict {
+    as_natively(user, &["--quiet"], "cat", |_, terminal| {
+        terminal.line("first");
+        terminal.wait_until("cat's echo", |screen| screen.matches("first").count() >= 2);
+        terminal.key("C-z");
+        terminal.wait_until("the shell's word on it", |screen| {
+            screen.contains("Stopped") || screen.contains("Suspended")
+        });
+        terminal.line("echo shell $((40 + 2))");
+        terminal.wait_for("shell 42");
+        terminal.line("fg; echo \"back with $?\"");
+        terminal.line("second");
+        terminal.wait_until("cat's echo", |screen| screen.matches("second").count() >= 2);
+        terminal.key("C-d");
+        terminal.wait_for("back with 0");
+    })
+}
+
+pub fn raw_mode_does_not_outlive_the_session(user: User) -> Verdict {
+    for inside in [false, true] {
+        let world = Stage::new(user)?;
+        let prefix = if inside {
+            prefix(&world, &["--quiet"])?
+        } else {
+            String::new()
+        };
+        world.write("ws/run", format!("{prefix} sh -c 'stty raw -echo; kill -KILL $$'\n"));
+        let terminal = Terminal::new(&world)?;
+        let modes = terminal.modes();
+        terminal.line(". ./run; echo \"ended with $?\"");
+        terminal.wait_for("ended with 137");
+        assert_eq!(
+            terminal.modes() == modes,
+            inside,
+            "natively raw mode stays, after cavra-run it does not (inside: {inside})"
+        );
+    }
+    Ok(())
+}
+
+pub fn a_terminal_gets_a_summary_unless_quiet(user: User) -> Verdict {
+    for quiet in [false, true] {
+        let world = Stage::new(user)?;
+        world.write("ws/.env", "TOKEN=1\n");
+        let options: &[&str] = if quiet { &["--quiet"] } else { &[] };
+        world.write("ws/run", format!("{} cat .env\n", prefix(&world, options)?));
+        let terminal = Terminal::new(&world)?;
+        terminal.line(". ./run; echo \"ended with $?\"");
+        terminal.wait_for("ended with 1");
+        let screen = terminal.screen();
+        assert_eq!(
+            screen.contains("filesystem.read.block"),
+            !quiet,
+            "quiet: {quiet}; the screen:\n{screen}"
+        );
+        assert_eq!(
+            screen.replace('\n', "").contains("evidence/"),
+            !quiet,
+            "quiet: {quiet}; the screen:\n{screen}"
+        );
+    }
+    Ok(())
+}

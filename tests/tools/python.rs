@@ -1,0 +1,110 @@
+//! CPython's own tests of what touches the system, natively and inside, test by test.
+
+use std::collections::BTreeMap;
+
+use cavra_tests::{Finished, Running, Stage, Unmet, User, Verdict, skip};
+use std::time::Duration;
+
+/// The modules.
+const MODULES: &[&str] = &[
+    "test_os",
+    "test_posix",
+    "test_subprocess",
+    "test_socket",
+    "test_tempfile",
+    "test_shutil",
+    "test_fcntl",
+    "test_signal",
+    "test_asyncio",
+];
+
+/// How long all of them may take, once.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+/// Differences that are known, each with its reason: `<test id> <tab> <reason>`, `#` begins a comment; an id that ends
+/// in `*` stands for all that begin so.
+const KNOWN: &str = include_str!("python-differences.txt");
+
+pub fn its_own_test_suite_ends_as_natively(user: User) -> Verdict {
+    let world = Stage::new(user)?;
+    let probe = world.native(["/usr/bin/python3", "-c", "import test.test_os"]);
+    if !probe.status.success() {
+        return skip("CPython's tests are not installed (Debian: libpython3.11-testsuite): run scripts/setup.sh");
+    }
+    let arguments: Vec<&str> = ["-m", "test", "-j2", "--timeout", "240", "--junit-xml", "results.xml"]
+        .into_iter()
+        .chain(MODULES.iter().copied())
+        .collect();
+
+    let mut command = world.command("/usr/bin/python3")?;
+    command.args(&arguments);
+    let native = results(&world, &Running::start(command, None).finish(DEADLINE))?;
+
+    let world = Stage::new(user)?;
+    let session = world.session().deadline(DEADLINE);
+    let outcome = session.run(["/usr/bin/python3"].into_iter().chain(arguments.iter().copied()))?;
+    let inside = results(&world, &outcome.finished)?;
+    outcome.verifies();
+
+    let known: Vec<(&str, &str)> = KNOWN
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('\t'))
+        .collect();
+    let listed = |id: &str| {
+        known.iter().find(|(pattern, _)| {
+            pattern
+                .strip_suffix('*')
+                .map_or(*pattern == id, |start| id.starts_with(start))
+        })
+    };
+    let mut unexpected = Vec::new();
+    for (id, was) in &native {
+        let is = inside.get(id).map_or("missing", String::as_str);
+        match listed(id) {
+            _ if is == was => {}
+            Some((_, reason)) => println!("    known difference: {id}: {was} natively, {is} inside: {reason}"),
+            None => unexpected.push(format!("{id}: {was} natively, {is} inside")),
+        }
+    }
+    println!("    {} tests of CPython compared as {}", native.len(), user.name());
+    assert!(native.len() > 1000, "only {} tests ran natively", native.len());
+    let tail: String = outcome
+        .stdout()
+        .lines()
+        .rev()
+        .take(60)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        unexpected.is_empty(),
+        "{} differences:\n{}\n\nend of the output inside:\n{tail}",
+        unexpected.len(),
+        unexpected.join("\n")
+    );
+    Ok(())
+}
+
+/// Each test's id and how it ended, from the report that CPython's runner writes.
+fn results(world: &Stage, end: &Finished) -> Result<BTreeMap<String, String>, Unmet> {
+    let Some(report) = world.read("ws/results.xml") else {
+        panic!("no report was written: {:?} {} {}", end.status, end.stdout, end.stderr);
+    };
+    let mut results = BTreeMap::new();
+    for case in report.split("<testcase ").skip(1) {
+        let id = case
+            .split("name=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .unwrap_or_default();
+        let body = case.split("</testcase>").next().unwrap_or_default();
+        let how = ["failure", "error", "skipped"]
+            .into_iter()
+            .find(|kind| body.contains(&format!("<{kind}")));
+        results.insert(id.to_owned(), how.unwrap_or("ok").to_owned());
+    }
+    Ok(results)
+}
