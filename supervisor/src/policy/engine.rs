@@ -1,6 +1,8 @@
 //! The policy in force, and its answers.
 
-use super::commands::{PushTarget, pushes, spellings};
+use std::sync::Arc;
+
+use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
 use super::network::Entry;
 use super::pattern::{Glob, is_below};
@@ -20,12 +22,14 @@ const METADATA: &[&str] = &[
 pub struct Policy {
     pub(super) packs: Vec<(Layer, Compiled)>,
     pub(super) needs: Needs,
+    pub(super) table: Arc<Table>,
     /// Trees that patterns by name do not reach into.
     pub(super) system: Vec<Vec<u8>>,
     /// Workspace, home and temporary folders: patterns by name reach into them wherever they lie.
     pub(super) own: Vec<Vec<u8>>,
     pub(super) fallback: [Rule; 3],
     pub(super) metadata: Rule,
+    pub(super) unreadable: Rule,
     pub(super) info: Vec<String>,
     pub(super) notes: Vec<String>,
     pub(super) digest: String,
@@ -186,8 +190,17 @@ impl Policy {
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let lines = spellings(command);
-        let targets = pushes(command);
+        let Meaning {
+            lines,
+            pushes: targets,
+            unreadable,
+        } = meaning(&self.table, command);
+        if unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.unreadable,
+            };
+        }
         let [_, fallback, _] = &self.fallback;
         self.layers(
             |pack| {

@@ -1,9 +1,11 @@
 //! Layers: which packs are in force, in which order, read and compiled into one policy.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::commands::Table;
 use super::compile::{Compiled, Maker, Session, group};
 use super::diagnostics::{Code, Diagnostics};
 use super::engine::{Needs, Policy};
@@ -42,6 +44,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     let mut library = Library::new(request.search);
     let mut packs: Vec<(Layer, Compiled)> = Vec::new();
     let mut parts: Vec<Part> = Vec::new();
+    let mut table = Arc::clone(Table::shipped());
     // One pack that enforces is enough: to watch only, all of them must say so.
     let (mut audits, mut enforces) = (false, false);
     for (layer, name) in names(request, &mut library.diagnostics) {
@@ -71,6 +74,8 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 parts.push(part.clone());
             }
         }
+        let grammar = merged.node.get("command_grammar").map(Node::items).unwrap_or_default();
+        table = with_rows(table, grammar, &mut library.diagnostics);
         let compiled = Maker {
             layer,
             pack: &merged,
@@ -97,6 +102,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     Ok(Policy {
         packs,
         needs,
+        table,
         system: request.system_trees.iter().map(path).collect(),
         own: own.into_iter().chain(&request.scope.tmp).map(path).collect(),
         fallback: fallback(),
@@ -104,6 +110,12 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             "boundary.metadata.block",
             Decision::Block,
             "a cloud's metadata service hands out credentials",
+            Layer::Boundary,
+        ),
+        unreadable: rule(
+            "boundary.command.unreadable",
+            Decision::Block,
+            "more options, wrappers or refs than any command has; split it into several",
             Layer::Boundary,
         ),
         info: parts
@@ -118,6 +130,31 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             Mode::Enforce
         },
     })
+}
+
+/// The table with a pack's own rows of command lines.
+fn with_rows(table: Arc<Table>, grammar: &[Node], diagnostics: &mut Diagnostics) -> Arc<Table> {
+    if grammar.is_empty() {
+        return table;
+    }
+    let values: Vec<serde_json::Value> = grammar.iter().map(Node::json).collect();
+    match Table::rows(&values).and_then(|rows| table.with(&rows)) {
+        Ok(more) => Arc::new(more),
+        Err(wrong) => {
+            for error in wrong {
+                let row = error
+                    .row
+                    .checked_sub(1)
+                    .and_then(|row| grammar.get(row))
+                    .or(grammar.last());
+                if let Some(row) = row {
+                    let title = "a row of `command_grammar` that can not be used";
+                    diagnostics.error(Code::BadValue, row.span, title, error.text);
+                }
+            }
+            table
+        }
+    }
 }
 
 /// The packs in force, by id or file, in the order of their layers.

@@ -415,7 +415,7 @@ fn all_mistakes_of_all_packs_are_shown_in_one_pass() {
         .with("filesystem: {block_read: ['/a/../b', ok], blok_write: [x]}\nnetwork: {allow: ['10.0.0.0/99', '1.2.3.4:x']}")
         .with("metadata: {id: second}\nrules:\n- {action: read_file, match: '~root/x', except: ['$X'], decision: blok}\n- {action: write_file, match: a, decision: block, by: {program: g*, digest: 12}}\n")
         .machine("commands: {block: ['  ']}")
-        .repository("network: {block: ['unix:${home}x']}");
+        .repository("network: {block: ['unix:${home}x']}\ncommand_grammar:\n- {names: [fine], words: 1}\n- {nams: [x]}");
     let error = world.error();
     for says in [
         "a.yaml:2:20",
@@ -432,6 +432,7 @@ fn all_mistakes_of_all_packs_are_shown_in_one_pass() {
         "launch1.yaml:4:77",
         "policy.yaml:2:19",
         "a `/` behind it",
+        "policy.yaml:5:3",
     ] {
         assert!(error.contains(says), "{says}\n{error}");
     }
