@@ -5,7 +5,7 @@ use super::network::Entry;
 use super::node::Node;
 use super::pack::Merged;
 use super::pattern::{Glob, PATTERN_MAX, Role, expand};
-use super::types::{Layer, Rule, Scope, Source, Subject};
+use super::types::{Layer, NetOp, Rule, Scope, Source, Subject};
 use crate::decision::{Decision, Severity};
 
 /// A rule over paths or command lines.
@@ -245,7 +245,9 @@ impl Maker<'_> {
             return;
         };
         if network.text() == Some("none") {
-            self.address(out, "*", Decision::Block, Vec::new(), network.span);
+            for everything in ["*", "bind:*"] {
+                self.address(out, everything, Decision::Block, Vec::new(), network.span);
+            }
             out.default_network = Some(self.rule("network.default", "", Decision::Block, "", network.span));
             return;
         }
@@ -254,8 +256,15 @@ impl Maker<'_> {
                 let Some(to) = entry.get("to").unwrap_or(entry).text() else {
                     continue;
                 };
+                let words = ["verify", "addresses"].map(|key| {
+                    let texts = entry.get(key).map(Node::items).unwrap_or_default();
+                    let texts: Vec<&str> = texts.iter().filter_map(Node::text).collect();
+                    (key, texts.join(","))
+                });
+                let words = words.iter().filter(|(_, text)| !text.is_empty());
+                let text = words.fold(to.to_owned(), |text, (key, value)| format!("{text} {key}={value}"));
                 if let Some(by) = self.subjects(entry.get("by")) {
-                    self.address(out, to, decision, by, entry.span);
+                    self.address(out, &text, decision, by, entry.span);
                 }
             }
         }
@@ -264,20 +273,15 @@ impl Maker<'_> {
 
     fn address(&mut self, out: &mut Compiled, text: &str, decision: Decision, by: Vec<By>, span: Span) {
         match Entry::parse(text, self.scope) {
-            Ok(Entry::Name(name)) => {
-                let note = format!(
-                    "`{name}` is a host's name; connections are decided by address until names are resolved by the session"
-                );
-                self.diagnostics.note(span, &note);
-            }
             Ok(entry) => {
-                for (what, list) in [("connect", &mut out.connect), ("bind", &mut out.bind)] {
-                    list.push(NetRule {
-                        entry: entry.clone(),
-                        by: by.clone(),
-                        rule: self.rule("network", what, decision, text, span),
-                    });
-                }
+                let (what, list) = if entry.binds() {
+                    ("bind", &mut out.bind)
+                } else {
+                    ("connect", &mut out.connect)
+                };
+                let rule = self.rule("network", what, decision, text, span);
+                let entry = entry.deciding(decision);
+                list.push(NetRule { entry, by, rule });
             }
             Err(error) => self.bad_address(text, span, error),
         }
@@ -359,11 +363,12 @@ impl Maker<'_> {
             }
             match Entry::parse(pattern, self.scope) {
                 Ok(entry) => {
-                    let list = if what == "bind" {
-                        &mut out.bind
+                    let (op, list) = if what == "bind" {
+                        (NetOp::Bind, &mut out.bind)
                     } else {
-                        &mut out.connect
+                        (NetOp::Connect, &mut out.connect)
                     };
+                    let entry = entry.for_operation(op).deciding(decision);
                     list.push(NetRule { entry, by, rule });
                 }
                 Err(error) => self.bad_address(pattern, node.span, error),

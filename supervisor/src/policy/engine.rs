@@ -241,8 +241,9 @@ impl Policy {
                 .map(|(index, _)| index)
         };
         if op == NetOp::Connect
-            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) = endpoint
+            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
             && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && !self.names_exactly(*ip, endpoint, by)
         {
             return Verdict {
                 decision: Decision::Block,
@@ -250,7 +251,7 @@ impl Policy {
             };
         }
         let [free, _, fallback] = &self.fallback;
-        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) if ip.is_loopback());
+        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
         if op == NetOp::Bind {
             let rule_for =
                 |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
@@ -267,6 +268,27 @@ impl Policy {
             || self.needs.network.iter().any(|entry| entry.matches(endpoint)),
             fallback,
         )
+    }
+
+    /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
+    fn names_exactly(&self, ip: std::net::IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
+        self.packs
+            .iter()
+            .filter(|(layer, _)| *layer != Layer::Repository)
+            .flat_map(|(_, pack)| &pack.connect)
+            .any(|rule| {
+                rule.rule.decision < Decision::Block
+                    && rule.entry.is_exactly(ip)
+                    && rule.entry.matches(endpoint)
+                    && holds(&rule.by, by)
+            })
+    }
+
+    /// What rules say about connecting: the entries with their decisions, and those of the profile's needs.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = (&Entry, Decision)> {
+        let rules = self.packs.iter().flat_map(|(_, pack)| &pack.connect);
+        let needs = self.needs.network.iter().map(|entry| (entry, Decision::Allow));
+        rules.map(|rule| (&rule.entry, rule.rule.decision)).chain(needs)
     }
 
     /// Whether the packs decide or only watch.

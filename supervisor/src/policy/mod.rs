@@ -5,8 +5,10 @@ mod commands;
 mod compile;
 mod diagnostics;
 mod engine;
+mod hostname;
 mod links;
 mod load;
+mod names;
 mod network;
 pub(crate) mod node;
 pub(crate) mod pack;
@@ -19,9 +21,10 @@ mod types;
 pub use compile::Session;
 pub use diagnostics::{Code, Colour, Diagnostic, Diagnostics, Span};
 pub use engine::Policy;
+pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
 pub use profile::{Env, Limits, Needs, Profile};
-pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict};
+pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};
 
 /// The JSON Schema of packs, for editors.
 #[must_use]

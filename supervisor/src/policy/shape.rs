@@ -185,6 +185,11 @@ const ADDRESS: Shape = Shape::Either(&[
                 Shape::Word(&["tls", "http", "none"]),
                 "what of the connection is checked against the name",
             ),
+            key(
+                "addresses",
+                Shape::TextOrTexts,
+                "special ranges that the host may be in",
+            ),
             key("by", BY, "who must ask for it to hold"),
         ],
         Others::Refused,
@@ -195,19 +200,7 @@ const ADDRESSES: Shape = Shape::List(&ADDRESS);
 const NETWORK: &[Key] = six!(
     ADDRESSES,
     "addresses",
-    key("default", Shape::Decision, "for addresses that no rule names"),
-    key(
-        "bind",
-        Shape::Map(BIND, Others::Refused),
-        "local addresses to listen on"
-    ),
-    key("resolver", Shape::TextOrTexts, "servers that names are asked of")
-);
-
-const BIND: &[Key] = six!(
-    ADDRESSES,
-    "local addresses",
-    key("default", Shape::Decision, "for local addresses that no rule names")
+    key("default", Shape::Decision, "for addresses that no rule names")
 );
 
 const SUBJECT: Shape = Shape::Either(&[
