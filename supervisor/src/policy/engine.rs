@@ -1,10 +1,11 @@
 //! Layers of packs, compiled into one policy, and its answers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::commands::{PushTarget, pushes, spellings};
+use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::network::Entry;
 use super::pack::{Diagnostics, Loaded, Network, OneOrMany, RuleEntry, find};
 use super::pattern::{Glob, expand};
@@ -73,9 +74,11 @@ struct Compiled {
 pub struct Policy {
     packs: Vec<(Layer, Compiled)>,
     needs: Needs,
+    table: Arc<Table>,
     system: Vec<Vec<u8>>,
     fallback: [Rule; 3],
     metadata: Rule,
+    unreadable: Rule,
     info: Vec<String>,
     notes: Vec<String>,
     digest: String,
@@ -109,7 +112,6 @@ struct Maker<'a> {
     loaded: &'a Loaded,
     scope: &'a Scope,
     errors: &'a mut Vec<String>,
-    notes: &'a mut Vec<String>,
 }
 
 impl Maker<'_> {
@@ -223,6 +225,7 @@ impl Maker<'_> {
             }
             Some(Network::Word(word)) if word == "none" => {
                 self.net(out, "*", Decision::Block, (0, 0));
+                self.net(out, "bind:*", Decision::Block, (0, 0));
                 out.default_network = Some(self.rule("network.default", "", Decision::Block, "", None));
             }
             Some(Network::Word(word)) => self.error((0, 0), &format!("network: `{word}`; expected lists or `none`")),
@@ -264,12 +267,18 @@ impl Maker<'_> {
 
     fn net(&mut self, out: &mut Compiled, text: &str, decision: Decision, place: (u64, u64)) {
         match Entry::parse(text, self.scope) {
-            Ok(Entry::Name(name)) => self.notes.push(format!("{}: `{name}` is a host's name; connections are decided by address until names are resolved by the session", self.loaded.file)),
             Ok(entry) => {
-                let rule = self.rule("network", "connect", decision, text, Some(place));
-                out.connect.push(NetRule { entry: entry.clone(), by: Vec::new(), rule });
-                let rule = self.rule("network", "bind", decision, text, Some(place));
-                out.bind.push(NetRule { entry, by: Vec::new(), rule });
+                let (what, list) = if entry.binds() {
+                    ("bind", &mut out.bind)
+                } else {
+                    ("connect", &mut out.connect)
+                };
+                let rule = self.rule("network", what, decision, text, Some(place));
+                list.push(NetRule {
+                    entry: entry.deciding(decision),
+                    by: Vec::new(),
+                    rule,
+                });
             }
             Err(text) => self.error(place, &text),
         }
@@ -334,14 +343,14 @@ impl Maker<'_> {
                         });
                     }
                     _ => match Entry::parse(&pattern, self.scope) {
-                        Ok(entry) => {
-                            let list = if what == "bind" {
-                                &mut out.bind
+                        Ok(parsed) => {
+                            let (op, list) = if what == "bind" {
+                                (NetOp::Bind, &mut out.bind)
                             } else {
-                                &mut out.connect
+                                (NetOp::Connect, &mut out.connect)
                             };
                             list.push(NetRule {
-                                entry,
+                                entry: parsed.for_operation(op).deciding(entry.decision),
                                 by: by.clone(),
                                 rule,
                             });
@@ -356,8 +365,9 @@ impl Maker<'_> {
 
 /// Reads and compiles everything; all errors of the compiled packs in one text.
 pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
-    let (mut errors, mut notes, mut info) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut errors, notes, mut info) = (Vec::new(), Vec::new(), Vec::new());
     let mut packs = Vec::new();
+    let mut table = Arc::clone(Table::shipped());
     let mut hash = Sha256::new();
     // One pack that enforces is enough: to watch only, all of them must say so.
     let (mut audits, mut enforces) = (false, false);
@@ -369,6 +379,12 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 "{} {} sha256:{}",
                 loaded.pack.metadata.id, loaded.file, loaded.sha256
             ));
+            if !loaded.pack.command_grammar.is_empty() {
+                match Table::rows(&loaded.pack.command_grammar).and_then(|rows| table.with(&rows)) {
+                    Ok(more) => table = Arc::new(more),
+                    Err(wrong) => errors.extend(wrong.iter().map(|error| format!("{}: {error}", loaded.file))),
+                }
+            }
             match loaded.pack.mode.as_deref() {
                 // The workspace's own pack may tighten only (I10): it never switches enforcement off.
                 Some("audit" | "audit_only") if layer == Layer::Repository => {}
@@ -381,7 +397,6 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 loaded: &loaded,
                 scope: request.scope,
                 errors: &mut errors,
-                notes: &mut notes,
             }
             .compile(&mut compiled);
         }
@@ -455,6 +470,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
                 Layer::Launch,
             ),
         },
+        table,
         system: request
             .system_trees
             .iter()
@@ -484,6 +500,12 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             "boundary.metadata.block",
             Decision::Block,
             "a cloud's metadata service hands out credentials",
+            Layer::Boundary,
+        ),
+        unreadable: own(
+            "boundary.command.unreadable",
+            Decision::Block,
+            "more options, wrappers or refs than any command has; split it into several",
             Layer::Boundary,
         ),
         info,
@@ -635,8 +657,17 @@ impl Policy {
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let lines = spellings(command);
-        let targets = pushes(command);
+        let Meaning {
+            lines,
+            pushes: targets,
+            unreadable,
+        } = meaning(&self.table, command);
+        if unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.unreadable,
+            };
+        }
         let [_, fallback, _] = &self.fallback;
         self.layers(
             |pack| {
@@ -677,8 +708,9 @@ impl Policy {
                 .map(|(index, _)| index)
         };
         if op == NetOp::Connect
-            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) = endpoint
+            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
             && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && !self.names_exactly(*ip, endpoint, by)
         {
             return Verdict {
                 decision: Decision::Block,
@@ -686,7 +718,7 @@ impl Policy {
             };
         }
         let [free, _, fallback] = &self.fallback;
-        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) if ip.is_loopback());
+        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
         if op == NetOp::Bind {
             let rule_for =
                 |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
@@ -703,6 +735,27 @@ impl Policy {
             || self.needs.network.iter().any(|entry| entry.matches(endpoint)),
             fallback,
         )
+    }
+
+    /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
+    fn names_exactly(&self, ip: std::net::IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
+        self.packs
+            .iter()
+            .filter(|(layer, _)| *layer != Layer::Repository)
+            .flat_map(|(_, pack)| &pack.connect)
+            .any(|rule| {
+                rule.rule.decision < Decision::Block
+                    && rule.entry.is_exactly(ip)
+                    && rule.entry.matches(endpoint)
+                    && asked_by(&rule.by, by)
+            })
+    }
+
+    /// What rules say about connecting: the entries with their decisions, and those of the profile's needs.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = (&Entry, Decision)> {
+        let rules = self.packs.iter().flat_map(|(_, pack)| &pack.connect);
+        let needs = self.needs.network.iter().map(|entry| (entry, Decision::Allow));
+        rules.map(|rule| (&rule.entry, rule.rule.decision)).chain(needs)
     }
 
     /// Whether the packs decide or only watch.

@@ -3,6 +3,8 @@
 mod builtin;
 mod commands;
 mod engine;
+mod hostname;
+mod names;
 mod network;
 mod pack;
 mod pattern;
@@ -11,6 +13,7 @@ pub mod tables;
 mod types;
 
 pub use engine::{Policy, Request, load};
+pub use hostname::canonical as canonical_name;
 pub use pack::Diagnostics;
 pub use profile::Profile;
-pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict};
+pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};

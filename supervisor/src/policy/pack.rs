@@ -193,6 +193,9 @@ pub(crate) struct Pack {
     /// Rules of our own.
     #[serde(default)]
     pub(crate) rules: Vec<RuleEntry>,
+    /// Rows for programs that the shipped table of command lines does not know.
+    #[serde(default)]
+    pub(crate) command_grammar: Vec<serde_json::Value>,
     /// enforce or audit.
     #[serde(default)]
     pub(crate) mode: Option<String>,

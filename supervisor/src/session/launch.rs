@@ -12,7 +12,7 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
-use crate::sys::process::{landlock_abi, prctl, second_listener_refused};
+use crate::sys::process::{prctl, second_listener_refused};
 use crate::text::printable;
 
 /// Packs of the machine, root's.
@@ -48,6 +48,8 @@ pub enum LaunchError {
     Evidence(#[from] EvidenceError),
     #[error("{0}")]
     Control(#[from] ControlError),
+    #[error("{0}")]
+    Unfit(#[from] crate::doctor::Refusal),
     #[error("this kernel has no usable Landlock ({0}); Linux 6.1 with `landlock` in lsm= is needed")]
     Landlock(String),
     #[error(
@@ -93,10 +95,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
         return Err(LaunchError::Nested);
     }
-    let abi = landlock_abi().map_err(|errno| LaunchError::Landlock(errno.to_string()))?;
-    if abi < 2 {
-        return Err(LaunchError::Landlock(format!("ABI {abi}")));
-    }
+    crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
     let workspace = asked
