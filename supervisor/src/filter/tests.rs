@@ -5,7 +5,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::cast_possible_truncation
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
 )]
 
 use std::collections::{BTreeMap, HashSet};
@@ -36,7 +37,11 @@ impl Data {
             4 => self.arch,
             16..64 => {
                 let arg = self.args[(at as usize - 16) / 8];
-                if at % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+                if at.is_multiple_of(8) {
+                    arg as u32
+                } else {
+                    (arg >> 32) as u32
+                }
             }
             _ => 0,
         }
