@@ -6,9 +6,9 @@ mod engine;
 mod hostname;
 mod names;
 mod network;
-mod pack;
+pub(crate) mod pack;
 mod pattern;
-mod profile;
+pub(crate) mod profile;
 pub mod tables;
 mod types;
 

@@ -199,6 +199,10 @@ pub(crate) struct Pack {
     /// enforce or audit.
     #[serde(default)]
     pub(crate) mode: Option<String>,
+    /// Controls that rules serve: `section.list`, or `section.list: pattern`, to their names.
+    #[allow(dead_code, reason = "for those who read the pack")]
+    #[serde(default)]
+    pub(crate) maps_to: BTreeMap<String, Vec<String>>,
     /// CAVRA's, for its adapters.
     #[allow(dead_code, reason = "accepted, and of no meaning at the kernel boundary")]
     #[serde(default)]
