@@ -35,8 +35,8 @@ fn boundary(pack: &str, root: &Path) -> Policy {
         home: "/home/u".into(),
         tmp: vec!["/tmp".into()],
     };
-    let mut profile = Profile::load(Some("default"), "").unwrap();
-    profile.needs = policy::profile::Needs::default();
+    let mut profile = Profile::load(Some("default"), "", &[]).unwrap();
+    profile.needs = policy::Needs::default();
     let trees: Vec<PathBuf> = SYSTEM_TREES.iter().map(PathBuf::from).collect();
     policy::load(&policy::Request {
         launch: &[pack.to_owned()],
@@ -47,6 +47,7 @@ fn boundary(pack: &str, root: &Path) -> Policy {
         scope: &scope,
         system_trees: &trees,
         env: &|_| None,
+        agent: "",
     })
     .unwrap()
 }
@@ -199,6 +200,56 @@ impl Dice {
 /// Before a made path, and in place of its stars.
 const PREFIXES: &[&str] = &["", "", "a/", "/ws/repo/", "/ws/", "/home/u/", "./", "a/b/"];
 const PARTS: &[&str] = &["", "x", "x/y", "/", ".", "a.b", "x/", "/x"];
+
+#[test]
+fn the_boundary_is_never_looser_for_patterns_of_any_form() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("odd")).unwrap();
+    let patterns = [
+        "*/iam/*",
+        "*iam*",
+        "*",
+        "**",
+        "**/*",
+        "a/*",
+        "a*b",
+        "*.env",
+        "**x",
+        "x**",
+        "**/x",
+        "x/**/y",
+        "*/x",
+        "/ws/repo/a/**",
+        "/ws/*",
+        "/*",
+        "/home/u/x",
+        "/home/*/x",
+        "*x/y",
+        "x",
+        ".x",
+        "a/**/b/*.pem",
+        "***/x",
+        "*/*/x",
+    ];
+    let (mut looser, mut asked) = (String::new(), 0);
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    for pattern in patterns {
+        let pack = format!(
+            "metadata: {{id: odd}}\nfilesystem:\n  block_read: [{pattern:?}]\n  require_approval_write: [{pattern:?}]\n"
+        );
+        std::fs::write(dir.path().join("odd/policy.yaml"), pack).unwrap();
+        let rules = Rules::load("odd", &[dir.path().to_owned()]).unwrap();
+        let policy = boundary("odd", dir.path());
+        for action in ["read_file", "write_file"] {
+            for _ in 0..400 {
+                let target = dice.target(pattern, PREFIXES, PARTS);
+                asked += usize::from(compare(pattern, &rules, &policy, [action, "", &target], &mut looser));
+            }
+        }
+    }
+    assert!(looser.is_empty(), "\n{looser}");
+    assert!(asked > 5_000, "{asked}");
+}
 
 #[test]
 fn the_boundary_is_never_looser_over_what_the_patterns_match() {

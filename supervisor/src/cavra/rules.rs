@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::pattern::Pattern;
-use crate::policy::pack::{Loaded, find};
+use crate::policy::node::Node;
+use crate::policy::pack::{Library, Merged};
 
 /// A pack with its parents merged in, as CAVRA merges: lists are joined without duplicates, scalars overridden. The lists of a pack with
 /// parents are sorted by code point; those of a pack without keep their order, and the first that matches is named in the answer.
@@ -29,8 +30,11 @@ pub struct RulesError(String);
 impl Rules {
     /// Finds a pack by id in `search` and among those built in, or by file where `name` has a slash or ends in `.yaml`.
     pub fn load(name: &str, search: &[PathBuf]) -> Result<Self, RulesError> {
-        let packs = find(name, search, &mut Vec::new()).map_err(|error| RulesError(error.to_string()))?;
-        Self::merge(&packs)
+        let mut library = Library::new(search);
+        match library.named(name) {
+            Some(merged) if library.diagnostics.is_clean() => Ok(Self::of(&merged)),
+            Some(_) | None => Err(RulesError(library.diagnostics.to_string())),
+        }
     }
 
     /// The id of the pack.
@@ -39,92 +43,37 @@ impl Rules {
         &self.id
     }
 
-    /// Parents come before their children.
-    fn merge(packs: &[Loaded]) -> Result<Self, RulesError> {
-        let mut rules = Self {
-            mcp_block_unknown: true,
-            ..Self::default()
+    fn of(merged: &Merged) -> Self {
+        let has_parents = merged.parts.len() > 1;
+        let list = |section: &str, key: &str| {
+            let mut all: Vec<String> = Vec::new();
+            let items = merged.node.at(&[section, key]).map(Node::items).unwrap_or_default();
+            for text in items.iter().filter_map(Node::text).map(str::trim) {
+                if !text.is_empty() && !all.iter().any(|known| known == text) {
+                    all.push(text.to_owned());
+                }
+            }
+            if has_parents {
+                all.sort();
+            }
+            all
         };
-        let mut lists: [Vec<String>; 7] = Default::default();
-        for loaded in packs {
-            let pack = &loaded.pack;
-            rules.id.clone_from(&pack.metadata.id);
-            let of = |list: &Option<Vec<serde_saphyr::Spanned<String>>>| {
-                list.iter()
-                    .flatten()
-                    .map(|entry| entry.value.trim().to_owned())
-                    .collect::<Vec<_>>()
-            };
-            let mcp = Mcp::of(loaded)?;
-            let [read, write, approval, block, allow, allowed, blocked] = &mut lists;
-            join(read, of(&pack.filesystem.block_read));
-            join(write, of(&pack.filesystem.block_write));
-            join(approval, of(&pack.filesystem.require_approval_write));
-            join(block, of(&pack.commands.block));
-            join(allow, of(&pack.commands.allow));
-            join(allowed, mcp.allowed);
-            join(blocked, mcp.blocked);
-            rules.mcp_block_unknown = mcp.block_unknown.unwrap_or(rules.mcp_block_unknown);
+        let patterns = |section: &str, key: &str| list(section, key).iter().map(|text| Pattern::new(text)).collect();
+        Self {
+            id: merged.id.clone(),
+            block_read: patterns("filesystem", "block_read"),
+            block_write: patterns("filesystem", "block_write"),
+            require_approval_write: patterns("filesystem", "require_approval_write"),
+            command_block: patterns("commands", "block"),
+            command_allow: patterns("commands", "allow"),
+            mcp_allowed: list("mcp", "allowed_servers"),
+            mcp_blocked: list("mcp", "blocked_servers"),
+            mcp_block_unknown: merged
+                .node
+                .at(&["mcp", "block_unknown_servers"])
+                .and_then(Node::flag)
+                .unwrap_or(true),
         }
-        if packs.len() > 1 {
-            lists.iter_mut().for_each(|list| list.sort());
-        }
-        let patterns = |list: Vec<String>| list.iter().map(|text| Pattern::new(text)).collect();
-        let [read, write, approval, block, allow, allowed, blocked] = lists;
-        Ok(Self {
-            block_read: patterns(read),
-            block_write: patterns(write),
-            require_approval_write: patterns(approval),
-            command_block: patterns(block),
-            command_allow: patterns(allow),
-            mcp_allowed: allowed,
-            mcp_blocked: blocked,
-            ..rules
-        })
-    }
-}
-
-fn join(list: &mut Vec<String>, more: Vec<String>) {
-    for text in more {
-        if !text.is_empty() && !list.contains(&text) {
-            list.push(text);
-        }
-    }
-}
-
-#[derive(Default)]
-struct Mcp {
-    allowed: Vec<String>,
-    blocked: Vec<String>,
-    block_unknown: Option<bool>,
-}
-
-impl Mcp {
-    fn of(loaded: &Loaded) -> Result<Self, RulesError> {
-        let Some(section) = loaded.pack.mcp.as_ref().filter(|value| !value.is_null()) else {
-            return Ok(Self::default());
-        };
-        let wrong = |key: &str, wanted: &str| RulesError(format!("{}: mcp{key} must be {wanted}", loaded.file));
-        let section = section.as_object().ok_or_else(|| wrong("", "a map"))?;
-        let servers = |key: &str| match section.get(key) {
-            None | Some(serde_json::Value::Null) => Ok(Vec::new()),
-            Some(value) => value
-                .as_array()
-                .and_then(|list| list.iter().map(|name| name.as_str().map(str::to_owned)).collect())
-                .ok_or_else(|| wrong(&format!(".{key}"), "a list of server names")),
-        };
-        Ok(Self {
-            allowed: servers("allowed_servers")?,
-            blocked: servers("blocked_servers")?,
-            block_unknown: match section.get("block_unknown_servers") {
-                None | Some(serde_json::Value::Null) => None,
-                Some(value) => Some(
-                    value
-                        .as_bool()
-                        .ok_or_else(|| wrong(".block_unknown_servers", "true or false"))?,
-                ),
-            },
-        })
     }
 }
 
@@ -228,8 +177,8 @@ mod tests {
         ]);
         let search = [dir.path().to_owned()];
         for (pack, text) in [
-            ("servers", "mcp.allowed_servers must be a list of server names"),
-            ("flag", "mcp.block_unknown_servers must be true or false"),
+            ("servers", "servers/policy.yaml:3:24"),
+            ("flag", "expected true or false"),
             ("circle", "inherits itself"),
             ("orphan", "no policy `nowhere`"),
             ("missing", "no policy `missing`"),
