@@ -201,6 +201,12 @@ impl Policy {
             .unwrap_or(Verify::None)
     }
 
+    /// The servers that are asked instead of the machine's.
+    #[must_use]
+    pub fn resolvers(&self) -> &[std::net::SocketAddr] {
+        &[]
+    }
+
     /// The names that rules spell out and do not only block.
     #[must_use]
     pub fn literal_names(&self) -> Vec<String> {
