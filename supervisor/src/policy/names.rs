@@ -203,8 +203,11 @@ impl Policy {
 
     /// The servers that are asked instead of the machine's.
     #[must_use]
-    pub fn resolvers(&self) -> &[std::net::SocketAddr] {
-        &[]
+    pub fn resolvers(&self) -> Vec<std::net::SocketAddr> {
+        self.packs
+            .iter()
+            .flat_map(|(_, pack)| pack.resolvers.iter().copied())
+            .collect()
     }
 
     /// The names that rules spell out and do not only block.
@@ -237,7 +240,7 @@ mod tests {
         std::fs::write(&file, format!("metadata: {{id: t}}\nnetwork:\n{network}\n")).unwrap();
         load(&Request {
             launch: &[file.display().to_string()],
-            profile: &Profile::load(Some("default"), "x").unwrap(),
+            profile: &Profile::load(Some("default"), "x", &[]).unwrap(),
             machine_dir: Path::new("/nonexistent"),
             repository: None,
             search: &[],
@@ -248,6 +251,7 @@ mod tests {
             },
             system_trees: &[],
             env: &|_| None,
+            agent: "",
         })
         .unwrap()
     }

@@ -13,7 +13,7 @@ use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
 use crate::resolver;
-use crate::sys::process::{landlock_abi, prctl, second_listener_refused};
+use crate::sys::process::{prctl, second_listener_refused};
 use crate::text::printable;
 
 /// Packs of the machine, root's.
@@ -49,6 +49,8 @@ pub enum LaunchError {
     Evidence(#[from] EvidenceError),
     #[error("{0}")]
     Control(#[from] ControlError),
+    #[error("{0}")]
+    Unfit(#[from] crate::doctor::Refusal),
     #[error("this kernel has no usable Landlock ({0}); Linux 6.1 with `landlock` in lsm= is needed")]
     Landlock(String),
     #[error(
@@ -95,10 +97,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
         return Err(LaunchError::Nested);
     }
-    let abi = landlock_abi().map_err(|errno| LaunchError::Landlock(errno.to_string()))?;
-    if abi < 2 {
-        return Err(LaunchError::Landlock(format!("ABI {abi}")));
-    }
+    crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
     let workspace = asked
@@ -120,8 +119,16 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .first()
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let profile = Profile::load(options.profile.as_deref(), &name)?;
     let scope = scope(&workspace);
+    let folders = [
+        scope.home.join(".config/cavra/profiles"),
+        PathBuf::from("/etc/cavra/profiles"),
+    ];
+    let profile = Profile::load(options.profile.as_deref(), &name, &folders)?;
+    let agent = options
+        .agent_id
+        .clone()
+        .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
     let repository = workspace.join(".cavra/policy.yaml");
     let search: Vec<PathBuf> = [
         scope.home.join(".config/cavra/policies"),
@@ -138,6 +145,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         scope: &scope,
         system_trees: &trees,
         env: &|name| std::env::var(name).ok(),
+        agent: &agent,
     })?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
@@ -148,10 +156,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
     let opening = Opening {
         session_id: session_id.clone(),
-        agent_id: options
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned()),
+        agent_id: agent,
         actor: options.actor.clone().unwrap_or(user),
         command: options.command.iter().map(|word| printable(word.as_bytes())).collect(),
         workspace: printable(workspace.as_os_str().as_bytes()),
@@ -165,7 +170,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     let resolver = (policy.looks_up() || mode == Mode::Audit)
         .then(|| {
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-            let own = policy.resolvers().to_vec();
+            let own = policy.resolvers();
             resolver::Prepared::open(&text("/etc/resolv.conf"), &text("/etc/hosts"), own)
         })
         .transpose()
