@@ -64,12 +64,14 @@ const ALLOWED: &[Row] = allowed! {
     odd_names: sh "n=$(printf 'a b \\377c\\t*?[x]'); echo x > \"$n\"; cat \"$n\"; ls -b";
     processes: sh "for i in 1 2 3 4; do (exit $i) & done; wait; echo $?; sh -c 'kill -USR1 $$'; echo $?";
     parallel_processes: sh "seq 1 40 | xargs -P 4 -n 1 sh -c 'echo $0 > f$0'; cat f* | sort -n | tail -n 1";
+    children_killed_as_they_start: sh "python3 -c 'import subprocess\nfor i in range(200):\n p=subprocess.Popen([\"sleep\",\"100\"]); p.kill(); assert p.wait(20) == -9\nprint(i)'";
     scripts: sh "printf '#!/bin/sh\\necho $0 $1\\n' > s; chmod +x s; ./s a; printf '#!./s x\\n' > t; chmod +x t; ./t b";
     bad_programs: sh "echo x > p; ./p 2>/dev/null; echo $?; chmod +x p; : > e; chmod +x e; ./e; echo $?; no-such-program 2>/dev/null; echo $?";
     environments: sh "env -i A=1 /usr/bin/env; env -u HOME sh -c 'echo ${HOME-none}'";
     locks: sh "flock x sh -c 'flock -n x true; echo $?'; flock -n x true; echo $?";
     servers_on_loopback: sh "python3 -c 'import socket,threading\ns=socket.create_server((\"127.0.0.1\",0))\nt=threading.Thread(target=lambda: s.accept()[0].sendall(b\"hi\"))\nt.start()\nprint(socket.create_connection(s.getsockname()).recv(2))'";
     unix_sockets: sh "python3 -c 'import socket\ns=socket.socket(socket.AF_UNIX); s.bind(\"u\"); s.listen()\nc=socket.socket(socket.AF_UNIX); c.connect(\"u\"); print(s.accept()[0].send(b\"x\"))'; stat -c %F u";
+    names_of_unix_sockets: sh "mkdir in; ln -s in ln; python3 -c 'import socket,os\nfor p in [os.getcwd()+\"/a\", \"b\", \"in/c\", \"./e\", \"in/../f\", \"ln/g\", \"in//./i\", \"x\"*100]:\n s=socket.socket(socket.AF_UNIX); s.bind(p); s.listen(); c=socket.socket(socket.AF_UNIX); c.connect(s.getsockname()); print(os.path.basename(c.getpeername()), c.getpeername() == p)'; umask 077; ls in";
     refused_connections: sh "python3 -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",0)); a=s.getsockname(); s.listen(); s.close()\nprint(socket.socket().connect_ex((\"127.0.0.1\", a[1])) != 0)'";
     databases: sh "python3 -c 'import sqlite3\nd=sqlite3.connect(\"d.db\"); d.execute(\"pragma journal_mode=wal\"); d.execute(\"create table t(x)\"); d.executemany(\"insert into t values(?)\", [(i,) for i in range(99)]); d.commit(); print(d.execute(\"select sum(x) from t\").fetchall())'";
     threads_and_subprocesses: sh "python3 -c 'import concurrent.futures as f, subprocess\nwith f.ThreadPoolExecutor(4) as p: print(sorted(p.map(lambda i: subprocess.check_output([\"expr\", str(i), \"+\", \"1\"]), range(8))))'";

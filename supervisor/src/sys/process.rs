@@ -149,6 +149,14 @@ pub fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
+/// Runs `act` in `folder`, and goes back to `/`: `fchdir`, of this thread after [`own_fs`]. chdir(2).
+pub fn in_folder<T>(folder: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T, Errno> {
+    nix::unistd::fchdir(folder)?;
+    let result = act();
+    nix::unistd::chdir("/")?;
+    Ok(result)
+}
+
 /// `prctl` of a number alone. prctl(2).
 pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
     // SAFETY: only options whose arguments are plain numbers are asked for.
@@ -162,12 +170,6 @@ pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
 pub fn own_tid() -> Tid {
     // SAFETY: no memory is passed; it can not fail.
     Tid(unsafe { libc::gettid() })
-}
-
-/// `landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)`: the kernel's ABI; ENOSYS or EOPNOTSUPP without Landlock.
-pub fn landlock_abi() -> Result<i64, Errno> {
-    // SAFETY: a null pointer of size 0 asks for the version.
-    check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, 1u32) })
 }
 
 /// Whether `seccomp(SECCOMP_SET_MODE_FILTER, NEW_LISTENER)` is refused here, tried with arguments that load nothing: EBUSY is only found out when a
