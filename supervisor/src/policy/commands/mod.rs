@@ -34,8 +34,9 @@ const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Meaning {
     /// Its spellings as lines, the one as given first.
     pub(super) lines: Vec<Vec<u8>>,
-    /// Which lines say nothing but what was typed, by place: all that an allow holds for. A wrapper around a command (`env`, `sh -c`) and
-    /// options before its verb (`git -c`) do more than the command that is allowed.
+    /// Which lines are what was typed, by place: all that an allow holds for. A wrapper around a command (`env`, `sh -c`) and options
+    /// before its verb (`git -c`) do more than the command that is allowed, and a first word that is no name of the program
+    /// (`exec -a pytest curl`) says nothing about it.
     pub(super) given: Vec<usize>,
     /// The branches that it would change in other repositories; empty for what is no push.
     pub(super) pushes: Vec<PushTarget>,
@@ -51,6 +52,7 @@ pub(super) fn meaning(table: &Table, command: &Command<'_>) -> Meaning {
 
 fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning {
     let reading = spellings::read(table, repo, command);
+    let honest = spellings::says_its_name(table, command);
     let mut meaning = Meaning {
         lines: Vec::with_capacity(reading.spellings.len()),
         given: Vec::new(),
@@ -70,7 +72,7 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
         let first = meaning.lines.len();
         meaning.lines.push(line);
         meaning.lines.extend(second);
-        if spelling.is_as_given() {
+        if honest && spelling.is_as_given(command) {
             meaning.given.extend(first..meaning.lines.len());
         }
         if bytes > LINES_BYTES_MAX {
