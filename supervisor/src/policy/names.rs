@@ -231,7 +231,7 @@ mod tests {
         std::fs::write(&file, format!("metadata: {{id: t}}\nnetwork:\n{network}\n")).unwrap();
         load(&Request {
             launch: &[file.display().to_string()],
-            profile: &Profile::load(Some("default"), "x").unwrap(),
+            profile: &Profile::load(Some("default"), "x", &[]).unwrap(),
             machine_dir: Path::new("/nonexistent"),
             repository: None,
             search: &[],
@@ -242,6 +242,7 @@ mod tests {
             },
             system_trees: &[],
             env: &|_| None,
+            agent: "",
         })
         .unwrap()
     }

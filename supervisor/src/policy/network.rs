@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::hostname::Pattern;
-use super::pattern::{Glob, expand};
+use super::pattern::{Glob, Role, expand};
 use super::types::{Endpoint, NetOp, Scope, Verify};
 use crate::decision::Decision;
 
@@ -95,7 +95,7 @@ impl Entry {
             if path.is_empty() {
                 return Err(format!("`{text}`: a path is missing, as in `unix:/run/x.sock`"));
             }
-            entry.to = To::Unix(expand(path, scope, true));
+            entry.to = To::Unix(expand(path, scope, Role::Note)?);
         } else {
             entry.address(text, rest)?;
         }

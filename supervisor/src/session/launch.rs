@@ -120,8 +120,16 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .first()
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let profile = Profile::load(options.profile.as_deref(), &name)?;
     let scope = scope(&workspace);
+    let folders = [
+        scope.home.join(".config/cavra/profiles"),
+        PathBuf::from("/etc/cavra/profiles"),
+    ];
+    let profile = Profile::load(options.profile.as_deref(), &name, &folders)?;
+    let agent = options
+        .agent_id
+        .clone()
+        .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
     let repository = workspace.join(".cavra/policy.yaml");
     let search: Vec<PathBuf> = [
         scope.home.join(".config/cavra/policies"),
@@ -138,6 +146,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         scope: &scope,
         system_trees: &trees,
         env: &|name| std::env::var(name).ok(),
+        agent: &agent,
     })?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
@@ -148,10 +157,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
     let opening = Opening {
         session_id: session_id.clone(),
-        agent_id: options
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned()),
+        agent_id: agent,
         actor: options.actor.clone().unwrap_or(user),
         command: options.command.iter().map(|word| printable(word.as_bytes())).collect(),
         workspace: printable(workspace.as_os_str().as_bytes()),
