@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 
 static char memory_secret[64] = "FORBIDDEN memory";
@@ -87,7 +88,7 @@ int main(int argc, char **argv) {
         [COUNT + 1] = {-1, POLLIN, 0},
     };
     int key = 0x0a770000 | (getpid() & 0xffff);
-    int shm = shmget(key, 4096, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600);
+    int shm = shmget(key, 4096, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600), semaphore = semget(key, 1, IPC_CREAT | 0600);
     char *segment = shmat(shm, NULL, 0);
     if (segment != (void *)-1)
         strcpy(segment, FORBIDDEN);
@@ -103,8 +104,8 @@ int main(int argc, char **argv) {
     int file = open(at("no/file"), O_RDONLY | O_CLOEXEC);
     put(at("hits"), "");
     FILE *out = fopen(at("outside.tmp"), "w");
-    fprintf(out, "pid=%d\ntcp=%d\nudp=%d\nabstract=%s\nabstract_dgram=%s\nkey=%d\nmq=%s\nsecret=%lu\nfile=%d\n", getpid(), port, udp, abstract,
-            abstract_dgram, key, mq_name, (unsigned long)(uintptr_t)memory_secret, file);
+    fprintf(out, "pid=%d\ntcp=%d\nudp=%d\nabstract=%s\nabstract_dgram=%s\nkey=%d\nmq=%s\nsecret=%lu\nfile=%d\nshm=%d\nqueue=%d\nsemaphore=%d\n", getpid(), port, udp, abstract,
+            abstract_dgram, key, mq_name, (unsigned long)(uintptr_t)memory_secret, file, shm, queue, semaphore);
     fclose(out);
     rename(at("outside.tmp"), at("outside"));
 
@@ -156,6 +157,7 @@ int main(int argc, char **argv) {
     }
     shmctl(shm, IPC_RMID, NULL);
     msgctl(queue, IPC_RMID, NULL);
+    semctl(semaphore, 0, IPC_RMID);
     mq_unlink(mq_name);
     return 0;
 }

@@ -4,6 +4,7 @@
 
 mod exec;
 mod fixed;
+mod ipc;
 mod judge;
 mod listeners;
 mod network;
@@ -61,6 +62,7 @@ pub struct Boundary {
     /// What the session was told about names.
     pub names: Bindings,
     links: judge::LinkGuard,
+    ipc: ipc::Made,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -107,6 +109,7 @@ impl Boundary {
             notices: warn.then(Notices::default),
             names: Bindings::default(),
             links,
+            ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -339,6 +342,17 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_shmget => ipc::shmget,
+        SYS_semget => ipc::semget,
+        SYS_msgget => ipc::msgget,
+        SYS_shmat => ipc::memory,
+        SYS_shmctl => ipc::shmctl,
+        SYS_semop => ipc::semaphores,
+        SYS_semtimedop => ipc::semaphores,
+        SYS_semctl => ipc::semctl,
+        SYS_msgsnd => ipc::queue,
+        SYS_msgrcv => ipc::queue,
+        SYS_msgctl => ipc::msgctl,
     }
 }
 

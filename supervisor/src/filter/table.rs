@@ -152,9 +152,10 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         futex_requeue set_tid_address restart_syscall timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_gettime
         clock_getres clock_nanosleep set_robust_list get_robust_list getcpu getrandom rseq  ioprio_get 
         pidfd_open pidfd_send_signal process_vm_readv kcmp modify_ldt set_thread_area get_thread_area map_shadow_stack pidfd_getfd);
-    calls!(rows, Native, "shared memory, semaphores and queues",
-        shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
-        mq_notify mq_getsetattr);
+    calls!(rows, Notify, "memory, semaphores and queues that the session itself made",
+        shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl);
+    calls!(rows, Native, "the caller's own memory, and descriptors of queues", shmdt mq_timedsend mq_timedreceive mq_notify mq_getsetattr);
+    calls!(rows, Refuse(Errno::ENOSYS), "queues by name reach processes outside, and are no paths", mq_open mq_unlink);
     let new_namespaces = [
         libc::CLONE_NEWNS,
         libc::CLONE_NEWCGROUP,
