@@ -298,6 +298,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_execve => exec::execve,
         SYS_execveat => exec::execveat,
         SYS_connect => network::connect,
+        SYS_listen => listeners::listen,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
