@@ -7,6 +7,7 @@ mod fixed;
 mod ipc;
 mod judge;
 mod listeners;
+mod names;
 mod network;
 mod others;
 mod paths;
@@ -25,7 +26,6 @@ use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
-use crate::resolver::Bindings;
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -59,8 +59,7 @@ pub struct Boundary {
     pub approvals: Approvals,
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
-    /// What the session was told about names.
-    pub names: Bindings,
+    names: names::Names,
     links: judge::LinkGuard,
     ipc: ipc::Made,
     listeners: listeners::Listeners,
@@ -107,7 +106,7 @@ impl Boundary {
             mode,
             approvals,
             notices: warn.then(Notices::default),
-            names: Bindings::default(),
+            names: names::Names::default(),
             links,
             ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),

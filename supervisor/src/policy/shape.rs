@@ -200,7 +200,12 @@ const ADDRESSES: Shape = Shape::List(&ADDRESS);
 const NETWORK: &[Key] = six!(
     ADDRESSES,
     "addresses",
-    key("default", Shape::Decision, "for addresses that no rule names")
+    key("default", Shape::Decision, "for addresses that no rule names"),
+    key(
+        "resolver",
+        Shape::TextOrTexts,
+        "servers that names are asked of, instead of the machine's"
+    )
 );
 
 const SUBJECT: Shape = Shape::Either(&[

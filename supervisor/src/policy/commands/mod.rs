@@ -1,7 +1,10 @@
 //! Commands understood: the spellings of one command, and the branches that a `git push` would change.
 
+#[cfg(test)]
+mod against_git;
 mod aliases;
 mod config;
+mod files;
 mod grammar;
 mod names;
 mod push;
