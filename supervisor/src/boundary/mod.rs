@@ -4,6 +4,7 @@
 
 mod exec;
 mod fixed;
+mod ipc;
 mod judge;
 mod listeners;
 mod names;
@@ -61,6 +62,7 @@ pub struct Boundary {
     pub notices: Option<Notices>,
     names: names::Names,
     links: judge::LinkGuard,
+    ipc: ipc::Made,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -107,6 +109,7 @@ impl Boundary {
             notices: warn.then(Notices::default),
             names: names::Names::default(),
             links,
+            ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -295,6 +298,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_execve => exec::execve,
         SYS_execveat => exec::execveat,
         SYS_connect => network::connect,
+        SYS_listen => listeners::listen,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
@@ -346,6 +350,17 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_rt_tgsigqueueinfo => signals::tgkill,
         SYS_pidfd_send_signal => signals::pidfd_send_signal,
         SYS_fcntl => signals::set_owner,
+        SYS_shmget => ipc::shmget,
+        SYS_semget => ipc::semget,
+        SYS_msgget => ipc::msgget,
+        SYS_shmat => ipc::memory,
+        SYS_shmctl => ipc::shmctl,
+        SYS_semop => ipc::semaphores,
+        SYS_semtimedop => ipc::semaphores,
+        SYS_semctl => ipc::semctl,
+        SYS_msgsnd => ipc::queue,
+        SYS_msgrcv => ipc::queue,
+        SYS_msgctl => ipc::msgctl,
     }
 }
 
