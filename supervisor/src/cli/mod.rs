@@ -130,7 +130,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
-        Command::Evidence(command) => command.run(Style::of_stdout()),
+        Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

@@ -12,5 +12,6 @@ mod types;
 
 pub use engine::{Policy, Request, load};
 pub use pack::Diagnostics;
+pub(crate) use pattern::Glob;
 pub use profile::Profile;
 pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict};
