@@ -113,6 +113,8 @@ else
     black_box tools 1800
 fi
 
+tests "kernels" timeout --kill-after=30 900 vm-tests/run
+
 if [ ${#failures[@]} -gt 0 ]; then
     title "failed"
     printf '%s\n' "${failures[@]}"

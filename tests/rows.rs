@@ -64,6 +64,7 @@ const ALLOWED: &[Row] = allowed! {
     odd_names: sh "n=$(printf 'a b \\377c\\t*?[x]'); echo x > \"$n\"; cat \"$n\"; ls -b";
     processes: sh "for i in 1 2 3 4; do (exit $i) & done; wait; echo $?; sh -c 'kill -USR1 $$'; echo $?";
     parallel_processes: sh "seq 1 40 | xargs -P 4 -n 1 sh -c 'echo $0 > f$0'; cat f* | sort -n | tail -n 1";
+    children_killed_as_they_start: sh "python3 -c 'import subprocess\nfor i in range(200):\n p=subprocess.Popen([\"sleep\",\"100\"]); p.kill(); assert p.wait(20) == -9\nprint(i)'";
     scripts: sh "printf '#!/bin/sh\\necho $0 $1\\n' > s; chmod +x s; ./s a; printf '#!./s x\\n' > t; chmod +x t; ./t b";
     bad_programs: sh "echo x > p; ./p 2>/dev/null; echo $?; chmod +x p; : > e; chmod +x e; ./e; echo $?; no-such-program 2>/dev/null; echo $?";
     environments: sh "env -i A=1 /usr/bin/env; env -u HOME sh -c 'echo ${HOME-none}'";

@@ -266,7 +266,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                             parent: Some(call.task.program.clone()),
                         },
                     );
-                    let _gone = detach(pid, 0);
+                    if released(pid) {
+                        break;
+                    }
                 } else {
                     let _gone = kill(pid, libc::SIGKILL);
                     tracing::warn!(
@@ -281,9 +283,7 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                         argv: None,
                     };
                     let _refused = call.refuse_fixed(&matter, &super::fixed::SWAPPED, Errno::EACCES);
-                    continue;
                 }
-                break;
             }
             // The end of a call that failed natively, or a signal that came first.
             Ok(Waited::Stopped {
@@ -291,8 +291,9 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                 event: libc::PTRACE_EVENT_STOP,
                 ..
             }) => {
-                let _gone = detach(pid, 0);
-                break;
+                if released(pid) {
+                    break;
+                }
             }
             Ok(Waited::Stopped { pid, signal, .. }) => {
                 let _gone = cont(pid, signal);
@@ -303,6 +304,12 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
         }
     }
     Ok(Reply::Answered)
+}
+
+/// Lets a stopped tracee go its way. False when it was killed in its stop (ESRCH): then it is still ours to wait for,
+/// and its parent learns of its end only after that (kernel/exit.c, `wait_task_zombie` of a traced leader).
+fn released(pid: i32) -> bool {
+    detach(pid, 0).is_ok()
 }
 
 /// Whether the stopped process is what was decided: image, arguments and environment.

@@ -24,6 +24,7 @@ use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
+use crate::resolver::Bindings;
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -57,6 +58,8 @@ pub struct Boundary {
     pub approvals: Approvals,
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
+    /// What the session was told about names.
+    pub names: Bindings,
     links: judge::LinkGuard,
     listeners: listeners::Listeners,
     pool: pool::Pool,
@@ -102,6 +105,7 @@ impl Boundary {
             mode,
             approvals,
             notices: warn.then(Notices::default),
+            names: Bindings::default(),
             links,
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),

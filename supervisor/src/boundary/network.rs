@@ -142,7 +142,11 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
         Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
-            let target = shown(ip, port);
+            let udp = sys::option(socket, libc::SO_TYPE)? != libc::SOCK_STREAM;
+            let names = call.boundary.names.names(ip);
+            let by = &*call.task.program;
+            let (verdict, name) = call.boundary.policy.connect(udp, ip, port, &names, by);
+            let target = shown(name, ip, port);
             let matter = Matter {
                 action: "network_connect",
                 operation,
@@ -161,15 +165,6 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 )?;
                 return Ok(plain(false));
             }
-            let endpoint = if sys::option(socket, libc::SO_TYPE)? == libc::SOCK_STREAM {
-                Endpoint::Tcp(ip, port)
-            } else {
-                Endpoint::Udp(ip, port)
-            };
-            let verdict = call
-                .boundary
-                .policy
-                .network(NetOp::Connect, &endpoint, &*call.task.program);
             call.settle(&matter, &verdict)?;
             Ok(plain(!ip.is_loopback()))
         }
@@ -223,8 +218,12 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
     }
 }
 
-fn shown(ip: IpAddr, port: u16) -> String {
-    std::net::SocketAddr::new(ip, port).to_string()
+/// How prompts and records show the other end: by the name where one is known.
+fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
+    match name {
+        Some(name) => format!("{name}:{port} ({ip})"),
+        None => std::net::SocketAddr::new(ip, port).to_string(),
+    }
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
@@ -233,7 +232,7 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
     match meaning(&bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
-            let target = shown(ip, port);
+            let target = shown(None, ip, port);
             let matter = Matter {
                 action: "network_bind",
                 operation: "bind",

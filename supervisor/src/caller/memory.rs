@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use crate::sys::memory::{PAGE, RemotePtr, read_exact, read_pages, read_prefix};
 use crate::sys::notify::Tid;
 
+/// What is copied of a string at first.
+const SHORT: usize = 256;
 /// `PATH_MAX`, the NUL included; include/uapi/linux/limits.h.
 const PATH_MAX: usize = 4096;
 /// Bytes of one argument, the NUL included; MAX_ARG_STRLEN, include/uapi/linux/binfmts.h.
@@ -45,10 +47,19 @@ impl CallerPath {
 
 /// A string of at most `limit` bytes with its NUL; `too_long` beyond.
 pub fn string(tid: Tid, at: RemotePtr, limit: usize, too_long: Errno) -> Result<CString, Errno> {
-    let mut buf = [0u8; PATH_MAX];
-    let mut text = Vec::new();
+    // Most strings are short, and each page that is looked at costs.
+    let mut buf = [0u8; SHORT];
+    let in_page = PAGE - usize::try_from(at.0 % PAGE as u64).unwrap_or(0);
+    let room = buf.get_mut(..SHORT.min(in_page).min(limit)).ok_or(Errno::EFAULT)?;
+    let got = read_prefix(tid, at, room)?;
+    let part = buf.get(..got).ok_or(Errno::EFAULT)?;
+    if let Some(end) = memchr::memchr(0, part) {
+        return CString::new(part.get(..end).unwrap_or_default()).map_err(|_| Errno::EFAULT);
+    }
+    let mut text = part.to_vec();
+    let mut buf = [0u8; PAGE];
     while text.len() < limit {
-        let room = buf.get_mut(..PATH_MAX.min(limit - text.len())).ok_or(Errno::EFAULT)?;
+        let room = buf.get_mut(..PAGE.min(limit - text.len())).ok_or(Errno::EFAULT)?;
         let wanted = room.len();
         let got = read_prefix(tid, at.offset(text.len() as u64)?, room)?;
         let part = buf.get(..got).ok_or(Errno::EFAULT)?;

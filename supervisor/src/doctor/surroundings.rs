@@ -14,8 +14,6 @@ pub struct Surroundings {
     pub machine: String,
     /// `kernel.yama.ptrace_scope`; none without Yama.
     pub ptrace_scope: Option<u8>,
-    /// Whether CAP_SYS_PTRACE is in effect.
-    pub cap_ptrace: bool,
     /// Filters on this process.
     pub filters: u32,
     /// `NoNewPrivs` of this process.
@@ -32,8 +30,6 @@ impl Surroundings {
     /// Reads it.
     #[must_use]
     pub fn read() -> Self {
-        /// Bit of CAP_SYS_PTRACE, include/uapi/linux/capability.h.
-        const CAP_SYS_PTRACE: u64 = 1 << 19;
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let member = |name: &str| {
             let mut lines = status.lines().filter_map(|line| line.split_once(':'));
@@ -50,7 +46,6 @@ impl Surroundings {
             release: text(name.as_ref().map(nix::sys::utsname::UtsName::release)),
             machine: text(name.as_ref().map(nix::sys::utsname::UtsName::machine)),
             ptrace_scope: scope.and_then(|scope| scope.trim().parse().ok()),
-            cap_ptrace: u64::from_str_radix(&member("CapEff"), 16).unwrap_or(0) & CAP_SYS_PTRACE != 0,
             filters: member("Seccomp_filters").parse().unwrap_or(0),
             no_new_privs: member("NoNewPrivs") == "1",
             container: container(),

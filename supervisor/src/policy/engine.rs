@@ -1,16 +1,13 @@
-//! Layers of packs, compiled into one policy, and its answers.
+//! The policy in force, and its answers.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::commands::{PushTarget, pushes, spellings};
+use super::commands::{Meaning, PushTarget, Table, meaning};
+use super::compile::{Compiled, NetRule, PatternRule, holds};
 use super::network::Entry;
-use super::pack::{Diagnostics, Loaded, Network, OneOrMany, RuleEntry, find};
-use super::pattern::{Glob, expand};
-use super::profile::Profile;
-use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Scope, Source, Subject, Verdict};
-use crate::decision::{Decision, Severity};
+use super::pattern::{Glob, is_below};
+use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Subject, Verdict};
+use crate::decision::Decision;
 
 /// Addresses of clouds' metadata services.
 const METADATA: &[&str] = &[
@@ -21,501 +18,40 @@ const METADATA: &[&str] = &[
     "192.0.0.192",
 ];
 
-/// What a policy is made from.
-pub struct Request<'a> {
-    /// `--policy` values; empty for the profile's packs.
-    pub launch: &'a [String],
-    /// The profile.
-    pub profile: &'a Profile,
-    /// Packs of the machine.
-    pub machine_dir: &'a Path,
-    /// The workspace's own pack, where there is one.
-    pub repository: Option<&'a Path>,
-    /// Where packs are found by id.
-    pub search: &'a [PathBuf],
-    /// What variables stand for.
-    pub scope: &'a Scope,
-    /// Trees that patterns by name do not reach into.
-    pub system_trees: &'a [PathBuf],
-    /// The launcher's environment.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
-}
-
-struct PathRule {
-    globs: Vec<Glob>,
-    except: Vec<Glob>,
-    by: Vec<String>,
-    rule: Rule,
-}
-
-struct NetRule {
-    entry: Entry,
-    by: Vec<String>,
-    rule: Rule,
-}
-
-/// One layer's pack with its parents.
-#[derive(Default)]
-struct Compiled {
-    read: Vec<PathRule>,
-    write: Vec<PathRule>,
-    commands: Vec<PathRule>,
-    connect: Vec<NetRule>,
-    bind: Vec<NetRule>,
-    protected: Option<(Vec<Glob>, Rule)>,
-    default_read: Option<Rule>,
-    default_write: Option<Rule>,
-    default_command: Option<Rule>,
-    default_network: Option<Rule>,
-}
-
 /// A session's policy: immutable.
 pub struct Policy {
-    packs: Vec<(Layer, Compiled)>,
-    needs: Needs,
-    system: Vec<Vec<u8>>,
-    fallback: [Rule; 3],
-    metadata: Rule,
-    info: Vec<String>,
-    notes: Vec<String>,
-    digest: String,
-    mode: Mode,
+    pub(super) packs: Vec<(Layer, Compiled)>,
+    pub(super) needs: Needs,
+    pub(super) table: Arc<Table>,
+    /// Trees that patterns by name do not reach into.
+    pub(super) system: Vec<Vec<u8>>,
+    /// Workspace, home and temporary folders: patterns by name reach into them wherever they lie.
+    pub(super) own: Vec<Vec<u8>>,
+    pub(super) fallback: [Rule; 3],
+    pub(super) metadata: Rule,
+    pub(super) unreadable: Rule,
+    pub(super) info: Vec<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) digest: String,
+    pub(super) mode: Mode,
 }
 
-struct Needs {
-    read: Vec<Glob>,
-    write: Vec<Glob>,
-    network: Vec<Entry>,
-    rule: Rule,
-}
-
-fn group(decision: Decision, kind: &str) -> Option<String> {
-    (decision == Decision::RequireApproval).then(|| match kind {
-        "filesystem" => "Platform Security".to_owned(),
-        _ => "Repository Owners".to_owned(),
-    })
-}
-
-fn severity(decision: Decision) -> Severity {
-    match decision {
-        Decision::Block | Decision::RequireApproval => Severity::High,
-        Decision::AllowWithAttestation | Decision::Warn => Severity::Medium,
-        Decision::AuditOnly | Decision::Allow => Severity::Low,
-    }
-}
-
-struct Maker<'a> {
-    layer: Layer,
-    loaded: &'a Loaded,
-    scope: &'a Scope,
-    errors: &'a mut Vec<String>,
-    notes: &'a mut Vec<String>,
-}
-
-impl Maker<'_> {
-    fn rule(&self, area: &str, what: &str, decision: Decision, pattern: &str, place: Option<(u64, u64)>) -> Rule {
-        let reason = if pattern.is_empty() {
-            format!(
-                "the default of pack {} for {area} is {decision}",
-                self.loaded.pack.metadata.id
-            )
-        } else {
-            format!("{} matches `{pattern}`: {decision}", format!("{area} {what}").trim())
-        };
-        Rule {
-            id: if what.is_empty() {
-                format!("{area}.{decision}")
-            } else {
-                format!("{area}.{what}.{decision}")
-            },
-            severity: severity(decision),
-            layer: self.layer,
-            pack: self.loaded.pack.metadata.id.clone(),
-            decision,
-            pattern: pattern.to_owned(),
-            reason,
-            approver_group: group(decision, area),
-            source: place.map(|(line, column)| Source {
-                file: self.loaded.file.clone(),
-                line: u32::try_from(line).unwrap_or(0),
-                column: u32::try_from(column).unwrap_or(0),
-            }),
-        }
-    }
-
-    fn error(&mut self, (line, column): (u64, u64), text: &str) {
-        self.errors
-            .push(format!("{}:{line}:{column}: {text}", self.loaded.file));
-    }
-
-    fn checked(&mut self, pattern: &str, place: (u64, u64)) -> bool {
-        if pattern.is_empty() {
-            self.error(place, "an empty pattern matches nothing; remove it");
-        } else if let Some(at) = pattern.find("${") {
-            let known = ["${workspace}", "${home}", "${tmp}"];
-            if !known
-                .iter()
-                .any(|variable| pattern.get(at..).is_some_and(|rest| rest.starts_with(variable)))
-                || at != 0
-            {
-                self.error(
-                    place,
-                    &format!("`{pattern}`: a pattern may begin with {}", known.join(", ")),
-                );
-                return false;
-            }
-            return true;
-        } else {
-            return true;
-        }
-        false
-    }
-
-    fn compile(&mut self, out: &mut Compiled) {
-        let pack = self.loaded.pack.clone();
-        for (op, lists, rules) in [
-            ("read", pack.filesystem.reads(), &mut out.read),
-            ("write", pack.filesystem.writes(), &mut out.write),
-        ] {
-            for (decision, list) in lists {
-                for entry in list.iter().flatten() {
-                    let place = (entry.referenced.line(), entry.referenced.column());
-                    if self.checked(&entry.value, place) {
-                        let globs = expand(&entry.value, self.scope, decision != Decision::Allow);
-                        let rule = self.rule("filesystem", op, decision, &entry.value, Some(place));
-                        rules.push(PathRule {
-                            globs,
-                            except: Vec::new(),
-                            by: Vec::new(),
-                            rule,
-                        });
-                    }
-                }
-            }
-        }
-        for (decision, list) in pack.commands.lists() {
-            for entry in list.iter().flatten() {
-                let place = (entry.referenced.line(), entry.referenced.column());
-                let mut rule = self.rule("commands", "", decision, &entry.value, Some(place));
-                if decision == Decision::Block && (entry.value.contains("apply") || entry.value.contains("delete")) {
-                    rule.severity = Severity::Critical;
-                }
-                let globs = vec![Glob::new(entry.value.trim().as_bytes(), decision != Decision::Allow)];
-                out.commands.push(PathRule {
-                    globs,
-                    except: Vec::new(),
-                    by: Vec::new(),
-                    rule,
-                });
-            }
-        }
-        match &pack.network {
-            Some(Network::Lists(lists)) => {
-                for (decision, list) in lists.lists() {
-                    for entry in list.iter().flatten() {
-                        let place = (entry.referenced.line(), entry.referenced.column());
-                        self.net(out, &entry.value, decision, place);
-                    }
-                }
-                if let Some(decision) = lists.default {
-                    out.default_network = Some(self.rule("network.default", "", decision, "", None));
-                }
-            }
-            Some(Network::Word(word)) if word == "none" => {
-                self.net(out, "*", Decision::Block, (0, 0));
-                out.default_network = Some(self.rule("network.default", "", Decision::Block, "", None));
-            }
-            Some(Network::Word(word)) => self.error((0, 0), &format!("network: `{word}`; expected lists or `none`")),
-            None => {}
-        }
-        for rule in &pack.rules {
-            self.own(out, rule);
-        }
-        let default = |decision: Option<Decision>, area: &str, what: &str| {
-            decision.map(|decision| self.rule(area, what, decision, "", None))
-        };
-        out.default_read =
-            default(pack.filesystem.default_read, "filesystem.default", "read").or(out.default_read.take());
-        out.default_write =
-            default(pack.filesystem.default_write, "filesystem.default", "write").or(out.default_write.take());
-        out.default_command = default(pack.commands.default, "commands.default", "").or(out.default_command.take());
-        if let Some(git) = &pack.git {
-            let names = |value: &serde_json::Value| {
-                value.as_array().map(|list| {
-                    list.iter()
-                        .filter_map(|v| v.as_str().map(str::to_owned))
-                        .collect::<Vec<_>>()
-                })
-            };
-            if let Some(branches) = git.get("protected_branches").and_then(names) {
-                let decision = match git.get("push_protected").and_then(|v| v.as_str()) {
-                    None | Some("block") => Decision::Block,
-                    Some(name) => Decision::ALL.into_iter().find(|d| d.name() == name).unwrap_or_else(|| {
-                        self.error((0, 0), &format!("git.push_protected: `{name}` is no decision"));
-                        Decision::Block
-                    }),
-                };
-                let mut rule = self.rule("git", "protected_branch", decision, &branches.join(", "), None);
-                rule.id = "git.protected_branch.block_direct_push".to_owned();
-                out.protected = Some((branches.iter().map(|b| Glob::new(b.as_bytes(), true)).collect(), rule));
-            }
-        }
-    }
-
-    fn net(&mut self, out: &mut Compiled, text: &str, decision: Decision, place: (u64, u64)) {
-        match Entry::parse(text, self.scope) {
-            Ok(Entry::Name(name)) => self.notes.push(format!("{}: `{name}` is a host's name; connections are decided by address until names are resolved by the session", self.loaded.file)),
-            Ok(entry) => {
-                let rule = self.rule("network", "connect", decision, text, Some(place));
-                out.connect.push(NetRule { entry: entry.clone(), by: Vec::new(), rule });
-                let rule = self.rule("network", "bind", decision, text, Some(place));
-                out.bind.push(NetRule { entry, by: Vec::new(), rule });
-            }
-            Err(text) => self.error(place, &text),
-        }
-    }
-
-    fn own(&mut self, out: &mut Compiled, entry: &RuleEntry) {
-        let place = (entry.matches.referenced.line(), entry.matches.referenced.column());
-        let by = entry.by.as_ref().map(OneOrMany::list).unwrap_or_default();
-        for action in entry.action.list() {
-            for pattern in entry.matches.value.list() {
-                let (area, what) = match action.as_str() {
-                    "read_file" => ("filesystem", "read"),
-                    "write_file" => ("filesystem", "write"),
-                    "execute_command" => ("commands", ""),
-                    "network_connect" => ("network", "connect"),
-                    "network_bind" => ("network", "bind"),
-                    other => {
-                        self.error(place, &format!("action `{other}`; expected read_file, write_file, execute_command, network_connect or network_bind"));
-                        continue;
-                    }
-                };
-                let mut rule = self.rule(area, what, entry.decision, &pattern, Some(place));
-                if let Some(id) = &entry.id {
-                    rule.id.clone_from(id);
-                }
-                if let Some(severity) = entry.severity {
-                    rule.severity = severity;
-                }
-                if let Some(reason) = &entry.reason {
-                    rule.reason = format!("{reason} (`{pattern}`)");
-                }
-                if entry.approver_group.is_some() {
-                    rule.approver_group.clone_from(&entry.approver_group);
-                }
-                let newlines = entry.decision != Decision::Allow;
-                let paths = |list: &[String], scope: &Scope| {
-                    list.iter().flat_map(|p| expand(p, scope, true)).collect::<Vec<_>>()
-                };
-                let except = entry.except.as_ref().map(OneOrMany::list).unwrap_or_default();
-                match area {
-                    "filesystem" if self.checked(&pattern, place) => {
-                        let path_rule = PathRule {
-                            globs: expand(&pattern, self.scope, newlines),
-                            except: paths(&except, self.scope),
-                            by: by.clone(),
-                            rule,
-                        };
-                        if what == "read" {
-                            out.read.push(path_rule)
-                        } else {
-                            out.write.push(path_rule)
-                        }
-                    }
-                    "filesystem" => {}
-                    "commands" => {
-                        let except = except.iter().map(|p| Glob::new(p.as_bytes(), true)).collect();
-                        out.commands.push(PathRule {
-                            globs: vec![Glob::new(pattern.as_bytes(), newlines)],
-                            except,
-                            by: by.clone(),
-                            rule,
-                        });
-                    }
-                    _ => match Entry::parse(&pattern, self.scope) {
-                        Ok(entry) => {
-                            let list = if what == "bind" {
-                                &mut out.bind
-                            } else {
-                                &mut out.connect
-                            };
-                            list.push(NetRule {
-                                entry,
-                                by: by.clone(),
-                                rule,
-                            });
-                        }
-                        Err(text) => self.error(place, &text),
-                    },
-                }
-            }
-        }
-    }
-}
-
-/// Reads and compiles everything; all errors of the compiled packs in one text.
-pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
-    let (mut errors, mut notes, mut info) = (Vec::new(), Vec::new(), Vec::new());
-    let mut packs = Vec::new();
-    let mut hash = Sha256::new();
-    // One pack that enforces is enough: to watch only, all of them must say so.
-    let (mut audits, mut enforces) = (false, false);
-    let mut add = |layer: Layer, name: &str| -> Result<(), Diagnostics> {
-        let mut compiled = Compiled::default();
-        for loaded in find(name, request.search, &mut Vec::new())? {
-            hash.update(loaded.sha256.as_bytes());
-            info.push(format!(
-                "{} {} sha256:{}",
-                loaded.pack.metadata.id, loaded.file, loaded.sha256
-            ));
-            match loaded.pack.mode.as_deref() {
-                // The workspace's own pack may tighten only (I10): it never switches enforcement off.
-                Some("audit" | "audit_only") if layer == Layer::Repository => {}
-                Some("audit" | "audit_only") => audits = true,
-                Some("enforce") | None => enforces |= layer != Layer::Repository,
-                Some(other) => errors.push(format!("{}: mode `{other}`; expected enforce or audit", loaded.file)),
-            }
-            Maker {
-                layer,
-                loaded: &loaded,
-                scope: request.scope,
-                errors: &mut errors,
-                notes: &mut notes,
-            }
-            .compile(&mut compiled);
-        }
-        packs.push((layer, compiled));
-        Ok(())
-    };
-    let mut machine: Vec<PathBuf> = std::fs::read_dir(request.machine_dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
-        .collect();
-    machine.sort();
-    for file in machine {
-        add(Layer::Machine, &file.display().to_string())?;
-    }
-    let launch = if request.launch.is_empty() {
-        &request.profile.packs
-    } else {
-        request.launch
-    };
-    for name in launch {
-        add(Layer::Launch, name)?;
-    }
-    if let Some(file) = request.repository.filter(|file| file.exists()) {
-        add(Layer::Repository, &file.display().to_string())?;
-    }
-    let profile = request.profile;
-    let mut network = Vec::new();
-    let of_env = profile
-        .needs
-        .network_env
-        .iter()
-        .filter_map(|name| host_of((request.env)(name)?.as_str()));
-    for text in profile.needs.network.iter().cloned().chain(of_env) {
-        match Entry::parse(&text, request.scope) {
-            Ok(entry) => network.push(entry),
-            Err(error) => errors.push(format!("profile {}: {error}", profile.name)),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Diagnostics(errors.join("\n")));
-    }
-    let own = |id: &str, decision: Decision, reason: &str, layer: Layer| Rule {
-        id: id.to_owned(),
-        severity: if decision == Decision::Block {
-            Severity::High
-        } else {
-            Severity::Medium
-        },
-        layer,
-        pack: String::new(),
-        decision,
-        pattern: String::new(),
-        reason: reason.to_owned(),
-        approver_group: group(decision, ""),
-        source: None,
-    };
-    let globs = |list: &[String]| list.iter().flat_map(|p| expand(p, request.scope, false)).collect();
-    Ok(Policy {
-        packs,
-        needs: Needs {
-            read: globs(&profile.needs.read),
-            write: globs(&profile.needs.write),
-            network,
-            rule: own(
-                "profile.needs.allow",
-                Decision::Allow,
-                &format!("profile {} needs it", profile.name),
-                Layer::Launch,
-            ),
-        },
-        system: request
-            .system_trees
-            .iter()
-            .map(|path| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec())
-            .collect(),
-        fallback: [
-            own(
-                "filesystem.default.allow",
-                Decision::Allow,
-                "no rule matches",
-                Layer::Default,
-            ),
-            own(
-                "commands.default.require_approval",
-                Decision::RequireApproval,
-                "no rule matches the command",
-                Layer::Default,
-            ),
-            own(
-                "network.default.require_approval",
-                Decision::RequireApproval,
-                "no rule matches the address",
-                Layer::Default,
-            ),
-        ],
-        metadata: own(
-            "boundary.metadata.block",
-            Decision::Block,
-            "a cloud's metadata service hands out credentials",
-            Layer::Boundary,
-        ),
-        info,
-        notes,
-        digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-        mode: if audits && !enforces {
-            Mode::Audit
-        } else {
-            Mode::Enforce
-        },
-    })
-}
-
-/// `host:port` of a URL.
-fn host_of(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
-    let has_port = host.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-    Some(if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:{}", if scheme == "http" { 80 } else { 443 })
-    })
+/// What a profile turns into allow where a launch pack has only a default.
+pub(super) struct Needs {
+    pub(super) read: Vec<Glob>,
+    pub(super) write: Vec<Glob>,
+    pub(super) network: Vec<Entry>,
+    pub(super) rule: Rule,
 }
 
 impl Policy {
+    /// Whether patterns by name do not reach a path: of the trees that it lies in, the innermost says so.
     fn in_system(&self, path: &[u8]) -> bool {
-        self.system.iter().any(|tree| {
-            path.strip_prefix(tree.as_slice())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        })
+        let innermost = |trees: &[Vec<u8>]| {
+            let around = trees.iter().filter(|tree| is_below(path, tree));
+            around.map(Vec::len).max()
+        };
+        innermost(&self.system) > innermost(&self.own)
     }
 
     fn layers<'p>(
@@ -551,7 +87,7 @@ impl Policy {
         }
     }
 
-    fn path_rule<'p>(&self, rules: &'p [PathRule], path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
+    fn path_rule<'p>(&self, rules: &'p [PatternRule], path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
         let system = self.in_system(path);
         let mut strictest: Option<&'p Rule> = None;
         for rule in rules {
@@ -561,7 +97,7 @@ impl Policy {
                     .iter()
                     .any(|glob| (!system || glob.reaches_system()) && glob.matches(path))
                 && !rule.except.iter().any(|glob| glob.matches(path))
-                && asked_by(&rule.by, by)
+                && holds(&rule.by, by)
             {
                 strictest = Some(&rule.rule);
             }
@@ -588,17 +124,27 @@ impl Policy {
         }
     }
 
-    /// The answer for listing a folder's names: refused where a rule matches it or all that is below it; names are visible natively.
+    /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
+    /// nothing below can be read either.
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        let below = [dir, b"/"].concat();
+        let below = match dir {
+            b"/" => dir.to_vec(),
+            _ => [dir, b"/"].concat(),
+        };
+        let leads = |globs: &[Glob]| globs.iter().any(|glob| glob.may_match_after(&below));
         let [fallback, ..] = &self.fallback;
         self.layers(
             |pack| {
                 self.path_rule(&pack.read, dir, by)
                     .max_by_decision(self.path_rule(&pack.read, &below, by))
             },
-            |_| None,
-            || false,
+            |pack| {
+                let default = pack.default_read.as_ref()?;
+                let looser = |rule: &&PatternRule| rule.rule.decision < default.decision;
+                let some = pack.read.iter().filter(looser).any(|rule| leads(&rule.globs));
+                (!some).then_some(default)
+            },
+            || leads(&self.needs.read),
             fallback,
         )
     }
@@ -619,24 +165,42 @@ impl Policy {
             })
     }
 
-    /// Paths that restrictive rules name literally.
+    /// Paths that restrictive rules name literally. What they name at any depth is looked for in the workspace and the home folder.
     #[must_use]
     pub fn literal_paths(&self) -> Vec<Vec<u8>> {
         let rules = self
             .packs
             .iter()
             .flat_map(|(_, pack)| pack.read.iter().chain(&pack.write));
-        rules
+        let globs = rules
             .filter(|rule| rule.rule.decision >= Decision::RequireApproval)
-            .flat_map(|rule| &rule.globs)
-            .filter_map(|glob| glob.literal().map(<[u8]>::to_vec))
-            .collect()
+            .flat_map(|rule| &rule.globs);
+        let mut paths: Vec<Vec<u8>> = Vec::new();
+        for glob in globs {
+            paths.extend(glob.literal().map(<[u8]>::to_vec));
+            if let Some(name) = glob.name() {
+                let folders = self.own.iter().take(2);
+                paths.extend(folders.map(|folder| [folder, &b"/"[..], name].concat()));
+            }
+        }
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let lines = spellings(command);
-        let targets = pushes(command);
+        let Meaning {
+            lines,
+            pushes: targets,
+            unreadable,
+        } = meaning(&self.table, command);
+        if unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.unreadable,
+            };
+        }
         let [_, fallback, _] = &self.fallback;
         self.layers(
             |pack| {
@@ -646,7 +210,7 @@ impl Policy {
                         && lines.iter().any(|line| {
                             rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
                         })
-                        && asked_by(&rule.by, by)
+                        && holds(&rule.by, by)
                     {
                         strictest = Some(&rule.rule);
                     }
@@ -671,14 +235,15 @@ impl Policy {
             let matching = rules
                 .iter()
                 .enumerate()
-                .filter(|(_, rule)| rule.entry.matches(endpoint) && asked_by(&rule.by, by));
+                .filter(|(_, rule)| rule.entry.matches(endpoint) && holds(&rule.by, by));
             matching
                 .max_by_key(|(_, rule)| rule.rule.decision)
                 .map(|(index, _)| index)
         };
         if op == NetOp::Connect
-            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) = endpoint
+            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
             && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && !self.names_exactly(*ip, endpoint, by)
         {
             return Verdict {
                 decision: Decision::Block,
@@ -686,7 +251,7 @@ impl Policy {
             };
         }
         let [free, _, fallback] = &self.fallback;
-        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) if ip.is_loopback());
+        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
         if op == NetOp::Bind {
             let rule_for =
                 |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
@@ -703,6 +268,27 @@ impl Policy {
             || self.needs.network.iter().any(|entry| entry.matches(endpoint)),
             fallback,
         )
+    }
+
+    /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
+    fn names_exactly(&self, ip: std::net::IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
+        self.packs
+            .iter()
+            .filter(|(layer, _)| *layer != Layer::Repository)
+            .flat_map(|(_, pack)| &pack.connect)
+            .any(|rule| {
+                rule.rule.decision < Decision::Block
+                    && rule.entry.is_exactly(ip)
+                    && rule.entry.matches(endpoint)
+                    && holds(&rule.by, by)
+            })
+    }
+
+    /// What rules say about connecting: the entries with their decisions, and those of the profile's needs.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = (&Entry, Decision)> {
+        let rules = self.packs.iter().flat_map(|(_, pack)| &pack.connect);
+        let needs = self.needs.network.iter().map(|entry| (entry, Decision::Allow));
+        rules.map(|rule| (&rule.entry, rule.rule.decision)).chain(needs)
     }
 
     /// Whether the packs decide or only watch.
@@ -735,10 +321,6 @@ fn list(pack: &Compiled, op: NetOp) -> &[NetRule] {
         NetOp::Connect => &pack.connect,
         NetOp::Bind => &pack.bind,
     }
-}
-
-fn asked_by(programs: &[String], by: &dyn Subject) -> bool {
-    programs.is_empty() || programs.iter().any(|program| by.is_program(program, None, false))
 }
 
 trait MaxByDecision<'p> {

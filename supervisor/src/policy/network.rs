@@ -1,128 +1,513 @@
-//! Network entries: `"host-or-address[:port[-port]|*]"`, CIDR, `[v6]:port`, `localhost`, `unix:/path`.
+//! Network entries: what a rule may say about another end, read and matched.
+//!
+//! | written | meaning |
+//! |---|---|
+//! | `api.example.com:443` | the host of this name, whatever its addresses; trailing dot, case and IDNA spelling do not matter |
+//! | `*.example.com` | every name below example.com, at any depth, and not example.com itself; any port |
+//! | `192.0.2.1:80-90`, `10.0.0.0/8:5432`, `[2001:db8::1]:443`, `[fd00::]/8:22` | addresses and ports |
+//! | `localhost:3000` | 127.0.0.0/8 and ::1 |
+//! | `*:443` | every host |
+//! | `udp:ntp.example.com:123` | datagrams; without `udp:` an entry that allows is about TCP, and one that restricts about both |
+//! | `bind:0.0.0.0:8080` | a local address to listen on; entries without `bind:` are about connecting only |
+//! | `unix:/run/x.sock` | a unix socket |
+//!
+//! Words behind an entry: `verify=tls|http|none` (how the name is proved on the wire) and `addresses=CIDR[,CIDR]` (where in the special
+//! ranges the host may be: loopback, private, link-local and the like, which a name may otherwise not point at).
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::pattern::{Glob, expand};
-use super::types::{Endpoint, Scope};
+use super::hostname::Pattern;
+use super::pattern::{Glob, Role, expand};
+use super::types::{Endpoint, NetOp, Scope, Verify};
+use crate::decision::Decision;
 
 /// One entry, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// Addresses and ports, both ends included.
-    Net(Vec<IpNet>, u16, u16),
-    /// A unix socket's path.
-    Unix(Vec<Glob>),
-    /// A host's name: matches no address by itself.
-    Name(String),
+pub(crate) struct Entry {
+    to: To,
+    low: u16,
+    high: u16,
+    protocol: Protocol,
+    bind: bool,
+    verify: Option<Verify>,
+    addresses: Vec<IpNet>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum To {
+    Net(Vec<IpNet>),
+    Host(Pattern),
+    Everything,
+    Unix(Vec<Glob>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Tcp,
+    Udp,
+    Both,
+}
+
+/// Names of ports that people write.
+const PORT_NAMES: &[(&str, u16)] = &[
+    ("http", 80),
+    ("https", 443),
+    ("ssh", 22),
+    ("postgres", 5432),
+    ("postgresql", 5432),
+    ("mysql", 3306),
+    ("redis", 6379),
+    ("ntp", 123),
+    ("smtp", 25),
+    ("dns", 53),
+];
+
 impl Entry {
-    /// Parses one entry; the error says what was expected.
+    /// Parses one entry; the error says what was expected and what to write instead.
     pub(crate) fn parse(text: &str, scope: &Scope) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(expand(path, scope, true)));
+        let mut words = text.split_ascii_whitespace();
+        let first = words
+            .next()
+            .ok_or_else(|| "an empty entry matches nothing; remove it, or write `*` for every host".to_owned())?;
+        let mut entry = Self {
+            to: To::Everything,
+            low: 0,
+            high: u16::MAX,
+            protocol: Protocol::Tcp,
+            bind: false,
+            verify: None,
+            addresses: Vec::new(),
+        };
+        let mut rest = first;
+        if let Some(other) = rest.strip_prefix("bind:") {
+            entry.bind = true;
+            rest = other;
         }
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest
-                .split_once(']')
-                .ok_or_else(|| format!("`{text}`: the `]` of an IPv6 address is missing"))?;
-            (host, rest.strip_prefix(':'))
-        } else if text.matches(':').count() > 1 {
-            (text, None)
+        if let Some(other) = rest.strip_prefix("udp:") {
+            entry.protocol = Protocol::Udp;
+            rest = other;
+        } else if let Some(other) = rest.strip_prefix("tcp:") {
+            rest = other;
+        }
+        if let Some(path) = rest.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err(format!("`{text}`: a path is missing, as in `unix:/run/x.sock`"));
+            }
+            entry.to = To::Unix(expand(path, scope, Role::Note)?);
         } else {
-            text.split_once(':')
-                .map_or((text, None), |(host, port)| (host, Some(port)))
-        };
-        let number = |text: &str| {
-            text.parse::<u16>()
-                .map_err(|_| format!("`{text}` is no port (0 to 65535, a range a-b, or *)"))
-        };
-        let (low, high) = match port {
-            None | Some("*") => (0, u16::MAX),
-            Some(range) => match range.split_once('-') {
-                Some((low, high)) => (number(low)?, number(high)?),
-                None => (number(range)?, number(range)?),
-            },
-        };
-        if low > high {
-            return Err(format!("`{text}`: the range's ends are the wrong way round"));
+            entry.address(text, rest)?;
         }
-        let nets = |list: &[&str]| list.iter().filter_map(|net| net.parse().ok()).collect();
-        if host == "localhost" {
-            return Ok(Self::Net(nets(&["127.0.0.0/8", "::1/128"]), low, high));
+        for word in words {
+            entry.option(text, word)?;
         }
-        if host == "*" {
-            return Ok(Self::Net(nets(&["0.0.0.0/0", "::/0"]), low, high));
+        if entry.verify.is_some_and(|v| v != Verify::None) && (entry.protocol == Protocol::Udp || entry.bind) {
+            return Err(format!(
+                "`{text}`: only connections over TCP can be verified; remove `verify=`"
+            ));
         }
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Ok(Self::Net(vec![IpNet::from(ip)], low, high));
+        Ok(entry)
+    }
+
+    fn option(&mut self, text: &str, word: &str) -> Result<(), String> {
+        match word.split_once('=') {
+            Some(("verify", how)) => {
+                self.verify = Some(match how {
+                    "tls" => Verify::Tls,
+                    "http" => Verify::Http,
+                    "none" => Verify::None,
+                    other => return Err(format!("`{text}`: verify `{other}`; expected tls, http or none")),
+                });
+            }
+            Some(("addresses", list)) => {
+                for net in list.split(',') {
+                    self.addresses.push(
+                        net.parse::<IpNet>()
+                            .or_else(|_| net.parse::<IpAddr>().map(IpNet::from))
+                            .map_err(|_| {
+                                format!("`{text}`: `{net}` is no address and no CIDR block (10.0.0.0/8, fd00::/8)")
+                            })?,
+                    );
+                }
+            }
+            _ => {
+                return Err(format!(
+                    "`{text}`: `{word}` is not understood; behind the address may stand verify=tls|http|none and addresses=CIDR"
+                ));
+            }
         }
-        if host.contains('/') {
-            return host
-                .parse::<IpNet>()
-                .map(|net| Self::Net(vec![net], low, high))
-                .map_err(|_| format!("`{host}` is no CIDR block (10.0.0.0/8, fd00::/8)"));
+        Ok(())
+    }
+
+    fn address(&mut self, text: &str, rest: &str) -> Result<(), String> {
+        if let Some((scheme, tail)) = rest.split_once("://") {
+            let host = tail.split(['/', '?', '#']).next().unwrap_or_default();
+            let port = PORT_NAMES
+                .iter()
+                .find(|(name, _)| *name == scheme)
+                .map(|(_, port)| port);
+            let suggestion = match port {
+                Some(port) if !host.contains(':') => format!("{host}:{port}"),
+                _ => host.to_owned(),
+            };
+            return Err(format!(
+                "`{text}` is a URL; a rule names host and port: write `{suggestion}`"
+            ));
         }
-        let label = |label: &str| {
-            !label.is_empty()
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'*')
-        };
-        if host.trim_end_matches('.').split('.').all(label) && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            return Ok(Self::Name(host.to_ascii_lowercase()));
+        let (host, port) = split(text, rest)?;
+        if let Some(port) = port {
+            (self.low, self.high) = ports(text, port)?;
         }
-        Err(format!(
-            "`{text}` is neither an address, a CIDR block, a host's name, `localhost` nor `unix:/path`"
-        ))
+        self.to = destination(text, host)?;
+        Ok(())
+    }
+
+    /// As an entry of a rule with this decision: what restricts holds for datagrams too.
+    pub(crate) fn deciding(mut self, decision: Decision) -> Self {
+        if self.protocol == Protocol::Tcp && decision >= Decision::RequireApproval {
+            self.protocol = Protocol::Both;
+        }
+        self
+    }
+
+    /// Whether the entry is about local addresses, and not about connecting.
+    pub(crate) fn binds(&self) -> bool {
+        self.bind
+    }
+
+    /// Turned into one about local addresses.
+    pub(crate) fn for_operation(mut self, op: NetOp) -> Self {
+        self.bind = op == NetOp::Bind;
+        self
+    }
+
+    /// Whether it admits datagrams.
+    pub(crate) fn is_udp(&self) -> bool {
+        self.protocol == Protocol::Udp
+    }
+
+    /// The ends of its ports.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.low, self.high)
+    }
+
+    /// How the name is to be proved on a connection to this port: by default on 443 and 80.
+    pub(crate) fn verify(&self, port: u16) -> Verify {
+        match (self.verify, &self.to, port) {
+            (Some(verify), ..) => verify,
+            (None, To::Host(_), 443) => Verify::Tls,
+            (None, To::Host(_), 80) => Verify::Http,
+            _ => Verify::None,
+        }
+    }
+
+    /// Whether it is about hosts by name, and this is one of them, whatever the port.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        !self.bind
+            && match &self.to {
+                To::Host(pattern) => pattern.matches(name),
+                To::Everything => true,
+                To::Net(_) | To::Unix(_) => false,
+            }
+    }
+
+    /// The one name that it is about.
+    pub(crate) fn literal_name(&self) -> Option<&str> {
+        match &self.to {
+            To::Host(pattern) if !self.bind => pattern.literal(),
+            _ => None,
+        }
+    }
+
+    /// Whether a host by name is meant at all.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.to, To::Host(_)) && !self.bind
+    }
+
+    /// Whether a host of this entry may have this special address: the entry, or a block of addresses, says so.
+    pub(crate) fn places(&self, ip: IpAddr) -> bool {
+        match &self.to {
+            To::Net(nets) => !self.bind && nets.iter().any(|net| net.contains(&ip)),
+            To::Host(_) => self.addresses.iter().any(|net| net.contains(&ip)),
+            To::Everything | To::Unix(_) => false,
+        }
+    }
+
+    /// Whether it names this very address, and not a block that happens to hold it.
+    pub(crate) fn is_exactly(&self, ip: IpAddr) -> bool {
+        matches!(&self.to, To::Net(nets) if nets.iter().any(|net| net.addr() == ip && net.prefix_len() == net.max_prefix_len()))
     }
 
     /// Whether the other end is meant.
     #[must_use]
     pub(crate) fn matches(&self, endpoint: &Endpoint<'_>) -> bool {
-        match (self, endpoint) {
-            (Self::Net(nets, low, high), Endpoint::Tcp(ip, port)) => {
-                (low..=high).contains(&port) && nets.iter().any(|net| net.contains(ip))
+        let ip_matches = |ip: &IpAddr| match &self.to {
+            To::Net(nets) => nets.iter().any(|net| net.contains(ip)),
+            To::Everything => true,
+            To::Host(_) | To::Unix(_) => false,
+        };
+        let fits = |udp: bool, port: &u16| {
+            (self.low..=self.high).contains(port)
+                && match self.protocol {
+                    Protocol::Tcp => !udp,
+                    Protocol::Udp => udp,
+                    Protocol::Both => true,
+                }
+        };
+        match endpoint {
+            Endpoint::Tcp(ip, port) => fits(false, port) && ip_matches(ip),
+            Endpoint::Udp(ip, port) => fits(true, port) && ip_matches(ip),
+            Endpoint::Host { udp, name, ip, port } => {
+                fits(*udp, port)
+                    && (ip.as_ref().is_some_and(ip_matches)
+                        || match &self.to {
+                            To::Host(pattern) => pattern.matches(name),
+                            To::Everything => true,
+                            To::Net(_) | To::Unix(_) => false,
+                        })
             }
-            (Self::Unix(globs), Endpoint::Unix(path)) => globs.iter().any(|glob| glob.matches(path)),
-            _ => false,
+            Endpoint::Unix(path) => match &self.to {
+                To::Unix(globs) => globs.iter().any(|glob| glob.matches(path)),
+                _ => false,
+            },
+            Endpoint::Abstract(_) => false,
         }
     }
+}
+
+/// Host and port as written.
+fn split<'t>(text: &str, rest: &'t str) -> Result<(&'t str, Option<&'t str>), String> {
+    if let Some(inner) = rest.strip_prefix('[') {
+        let (host, tail) = inner
+            .split_once(']')
+            .ok_or_else(|| format!("`{text}`: the `]` of an IPv6 address is missing"))?;
+        if let Some(block) = tail.strip_prefix('/') {
+            // `[fd00::]/8:22`
+            let (prefix, port) = block.split_once(':').map_or((block, None), |(p, port)| (p, Some(port)));
+            let end = 1 + host.len() + 2 + prefix.len();
+            return Ok((rest.get(..end).unwrap_or(rest), port));
+        }
+        return match tail.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if tail.is_empty() => Ok((host, None)),
+            None => Err(format!("`{text}`: behind `]` comes `:port`, as in `[{host}]:443`")),
+        };
+    }
+    if rest.matches(':').count() > 1 {
+        // An IPv6 address without brackets has no port: which colon would it be?
+        return if rest.parse::<IpAddr>().is_ok() || rest.parse::<IpNet>().is_ok() {
+            Ok((rest, None))
+        } else {
+            Err(format!(
+                "`{text}`: an IPv6 address with a port is written in brackets, as in `[2001:db8::1]:443`"
+            ))
+        };
+    }
+    Ok(rest
+        .split_once(':')
+        .map_or((rest, None), |(host, port)| (host, Some(port))))
+}
+
+fn ports(text: &str, written: &str) -> Result<(u16, u16), String> {
+    if written == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let number = |part: &str| {
+        part.parse::<u16>().map_err(|_| {
+            let named = PORT_NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(part));
+            match named {
+                Some((name, port)) => format!("`{text}`: ports are numbers; `{name}` is {port}"),
+                None => format!("`{text}`: `{part}` is no port; expected 0 to 65535, a range a-b, or *"),
+            }
+        })
+    };
+    let (low, high) = match written.split_once('-') {
+        Some((low, high)) => (number(low)?, number(high)?),
+        None => (number(written)?, number(written)?),
+    };
+    if low > high {
+        return Err(format!(
+            "`{text}`: the range's ends are the wrong way round; write {high}-{low}"
+        ));
+    }
+    Ok((low, high))
+}
+
+fn destination(text: &str, host: &str) -> Result<To, String> {
+    let nets = |list: &[&str]| list.iter().filter_map(|net| net.parse().ok()).collect();
+    if host == "*" {
+        return Ok(To::Everything);
+    }
+    if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+        return Ok(To::Net(nets(&["127.0.0.0/8", "::1/128"])));
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(To::Net(vec![IpNet::from(ip.to_canonical())]));
+    }
+    if let Some((address, prefix)) = host.split_once('/') {
+        let address = address.trim_start_matches('[').trim_end_matches(']');
+        return match format!("{address}/{prefix}").parse::<IpNet>() {
+            Ok(net) => Ok(To::Net(vec![net.trunc()])),
+            Err(_) if address.parse::<IpAddr>().is_ok() => Err(format!(
+                "`{text}`: `/{prefix}` is no prefix length; expected 0 to {}",
+                if address.contains(':') { 128 } else { 32 }
+            )),
+            Err(_) => Err(format!(
+                "`{text}`: a `/` stands in CIDR blocks only (10.0.0.0/8, [fd00::]/8); for a host write `{address}`"
+            )),
+        };
+    }
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(format!(
+            "`{text}`: `{host}` is no IPv4 address (four numbers from 0 to 255) and no host's name"
+        ));
+    }
+    Pattern::parse(host)
+        .map(To::Host)
+        .map_err(|reason| format!("`{text}`: {reason}"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Endpoint, Entry, Scope};
+    use super::{Decision, Endpoint, Entry, Scope, Verify};
 
-    #[test]
-    fn entries_mean_what_they_say() {
-        let scope = Scope {
+    fn scope() -> Scope {
+        Scope {
             workspace: "/ws".into(),
             home: "/h".into(),
             tmp: vec![],
-        };
+        }
+    }
+
+    fn parse(text: &str) -> Result<Entry, String> {
+        Entry::parse(text, &scope())
+    }
+
+    #[test]
+    fn entries_mean_what_they_say() {
         for (entry, ip, port, wanted) in [
             ("10.0.0.0/8:5432", "10.1.2.3", 5432, true),
             ("10.0.0.0/8:5432", "10.1.2.3", 5433, false),
+            ("10.9.9.9/8:5432", "10.1.2.3", 5432, true),
             ("localhost:*", "127.0.0.9", 1, true),
-            ("localhost", "::1", 80, true),
+            ("LOCALHOST.", "::1", 80, true),
             ("[::1]:3000", "::1", 3000, true),
+            ("[fd00::]/8:22", "fd12::1", 22, true),
+            ("[fd00::]/8:22", "fd12::1", 23, false),
+            ("fd00::/8", "fd12::1", 23, true),
+            ("::1", "::1", 80, true),
+            ("::ffff:192.0.2.1", "192.0.2.1", 80, true),
             ("192.0.2.1:80-90", "192.0.2.1", 85, true),
             ("192.0.2.1:80-90", "192.0.2.2", 85, false),
+            ("*:443", "192.0.2.2", 443, true),
+            ("*:443", "192.0.2.2", 80, false),
+            ("tcp:192.0.2.1:80", "192.0.2.1", 80, true),
+            ("udp:192.0.2.1:80", "192.0.2.1", 80, false),
             ("api.example.com:443", "192.0.2.1", 443, false),
         ] {
-            let entry = Entry::parse(entry, &scope).unwrap();
+            let entry = parse(entry).unwrap();
             assert_eq!(
                 entry.matches(&Endpoint::Tcp(ip.parse().unwrap(), port)),
                 wanted,
                 "{entry:?}"
             );
         }
-        for bad in ["10.0.0.0/99", "1.2.3.4:99999", "[::1", "1.2.3:80", "a b", "x:9-1"] {
-            assert!(Entry::parse(bad, &scope).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn hosts_are_meant_by_name_port_and_protocol() {
+        for (entry, name, port, udp, wanted) in [
+            ("api.example.com:443", "api.example.com", 443, false, true),
+            ("API.Example.COM.:443", "api.example.com", 443, false, true),
+            ("api.example.com:443", "api.example.com", 80, false, false),
+            ("api.example.com:443", "api.example.com", 443, true, false),
+            ("api.example.com:443", "xapi.example.com", 443, false, false),
+            ("*.example.com", "a.example.com", 1, false, true),
+            ("*.example.com", "a.b.example.com", 1, false, true),
+            ("*.example.com", "example.com", 1, false, false),
+            ("*.example.com", "badexample.com", 1, false, false),
+            ("udp:time.example.com:123", "time.example.com", 123, true, true),
+            ("bücher.example:443", "xn--bcher-kva.example", 443, false, true),
+            ("BÜCHER.example:443", "xn--bcher-kva.example", 443, false, true),
+            ("*:443", "any.example", 443, false, true),
+            ("10.0.0.0/8:443", "any.example", 443, false, false),
+        ] {
+            let entry = parse(entry).unwrap();
+            let host = Endpoint::Host {
+                udp,
+                name,
+                ip: None,
+                port,
+            };
+            assert_eq!(entry.matches(&host), wanted, "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn what_restricts_holds_for_datagrams_too_and_what_allows_does_not() {
+        let udp = Endpoint::Udp("10.1.2.3".parse().unwrap(), 53);
+        for (decision, wanted) in [
+            (Decision::Block, true),
+            (Decision::RequireApproval, true),
+            (Decision::Warn, false),
+            (Decision::Allow, false),
+        ] {
+            assert_eq!(
+                parse("10.0.0.0/8").unwrap().deciding(decision).matches(&udp),
+                wanted,
+                "{decision}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_proved_by_default_where_the_port_says_how() {
+        for (entry, port, wanted) in [
+            ("a.example", 443, Verify::Tls),
+            ("a.example", 80, Verify::Http),
+            ("a.example", 22, Verify::None),
+            ("a.example verify=none", 443, Verify::None),
+            ("a.example:8443 verify=tls", 8443, Verify::Tls),
+            ("192.0.2.1", 443, Verify::None),
+            ("*", 443, Verify::None),
+        ] {
+            assert_eq!(parse(entry).unwrap().verify(port), wanted, "{entry}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_entry_and_what_to_write() {
+        for (bad, part) in [
+            ("", "empty entry"),
+            ("10.0.0.0/99", "0 to 32"),
+            ("[fd00::]/200:1", "0 to 128"),
+            ("1.2.3.4:99999", "0 to 65535"),
+            ("[::1", "`]`"),
+            ("[::1]x", "`[::1]:443`"),
+            ("2001:db8::1:443:x", "in brackets"),
+            ("1.2.3:80", "no IPv4 address"),
+            ("1.2.3.256", "no IPv4 address"),
+            ("x.example:9-1", "1-9"),
+            ("https://api.example.com/v1", "write `api.example.com:443`"),
+            ("https://api.example.com:8443", "write `api.example.com:8443`"),
+            ("api.example.com/v1", "for a host write `api.example.com`"),
+            ("api.example.com:https", "`https` is 443"),
+            (".example.com", "`*.example.com`"),
+            ("*example.com", "`*.example.com`"),
+            ("a.*.example.com", "first label"),
+            ("a..example", "empty label"),
+            ("a_b!.example", "letters, digits"),
+            ("a.example verify=ssl", "tls, http or none"),
+            ("a.example addresses=10", "no CIDR block"),
+            ("a.example: 443", "is no port"),
+            ("a.example 443", "`443` is not understood"),
+            ("udp:a.example:443 verify=tls", "remove `verify=`"),
+            ("unix:", "a path is missing"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.contains(part), "{bad}: {error}");
         }
     }
 }

@@ -137,10 +137,32 @@ pub enum Endpoint<'a> {
     Tcp(IpAddr, u16),
     /// UDP.
     Udp(IpAddr, u16),
+    /// A host by its name in the one spelling of [`super::canonical_name`], at an address where one is known already.
+    Host {
+        /// Datagrams.
+        udp: bool,
+        /// Its name.
+        name: &'a str,
+        /// Its address.
+        ip: Option<IpAddr>,
+        /// The port.
+        port: u16,
+    },
     /// A unix socket at a canonical path.
     Unix(&'a [u8]),
     /// A unix socket in the abstract namespace, without the leading NUL.
     Abstract(&'a [u8]),
+}
+
+/// How a host's name is proved on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verify {
+    /// Not: the connection goes where the name pointed.
+    None,
+    /// By the Host of the first request over plain HTTP.
+    Http,
+    /// By the name in the ClientHello of TLS.
+    Tls,
 }
 
 /// What the variables of patterns stand for in this session.

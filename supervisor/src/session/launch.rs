@@ -12,7 +12,7 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
-use crate::sys::process::{landlock_abi, prctl, second_listener_refused};
+use crate::sys::process::{prctl, second_listener_refused};
 use crate::text::printable;
 
 /// Packs of the machine, root's.
@@ -48,6 +48,8 @@ pub enum LaunchError {
     Evidence(#[from] EvidenceError),
     #[error("{0}")]
     Control(#[from] ControlError),
+    #[error("{0}")]
+    Unfit(#[from] crate::doctor::Refusal),
     #[error("this kernel has no usable Landlock ({0}); Linux 6.1 with `landlock` in lsm= is needed")]
     Landlock(String),
     #[error(
@@ -93,10 +95,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
         return Err(LaunchError::Nested);
     }
-    let abi = landlock_abi().map_err(|errno| LaunchError::Landlock(errno.to_string()))?;
-    if abi < 2 {
-        return Err(LaunchError::Landlock(format!("ABI {abi}")));
-    }
+    crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
     let workspace = asked
@@ -118,8 +117,16 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .first()
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let profile = Profile::load(options.profile.as_deref(), &name)?;
     let scope = scope(&workspace);
+    let folders = [
+        scope.home.join(".config/cavra/profiles"),
+        PathBuf::from("/etc/cavra/profiles"),
+    ];
+    let profile = Profile::load(options.profile.as_deref(), &name, &folders)?;
+    let agent = options
+        .agent_id
+        .clone()
+        .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
     let repository = workspace.join(".cavra/policy.yaml");
     let search: Vec<PathBuf> = [
         scope.home.join(".config/cavra/policies"),
@@ -136,6 +143,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         scope: &scope,
         system_trees: &trees,
         env: &|name| std::env::var(name).ok(),
+        agent: &agent,
     })?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
@@ -146,10 +154,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
     let opening = Opening {
         session_id: session_id.clone(),
-        agent_id: options
-            .agent_id
-            .clone()
-            .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned()),
+        agent_id: agent,
         actor: options.actor.clone().unwrap_or(user),
         command: options.command.iter().map(|word| printable(word.as_bytes())).collect(),
         workspace: printable(workspace.as_os_str().as_bytes()),

@@ -164,12 +164,6 @@ pub fn own_tid() -> Tid {
     Tid(unsafe { libc::gettid() })
 }
 
-/// `landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION)`: the kernel's ABI; ENOSYS or EOPNOTSUPP without Landlock.
-pub fn landlock_abi() -> Result<i64, Errno> {
-    // SAFETY: a null pointer of size 0 asks for the version.
-    check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, 1u32) })
-}
-
 /// Whether `seccomp(SECCOMP_SET_MODE_FILTER, NEW_LISTENER)` is refused here, tried with arguments that load nothing: EBUSY is only found out when a
 /// filter is really loaded, so a process of its own loads one that allows all. seccomp(2).
 #[must_use]

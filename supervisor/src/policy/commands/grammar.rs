@@ -1,29 +1,30 @@
 //! How programs read the options in front of their first operand, as data, and one reader for all of them.
 
-/// Places at which a command line's operand may begin, when the table does not know one of its options. Programs refuse options
-/// that they do not know, so more readings than this belong to no command that runs.
+use serde::Deserialize;
+
+/// Places at which a command line's operand may begin, where the table does not know its options; the two plain readings (each unknown
+/// option has a value, none has) come always.
 const READINGS_MAX: usize = 16;
 
 /// The options of one program. An option in neither list is read both ways: without a value and with one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Grammar {
-    /// Options whose value is the next word, unless it is attached (`-n5`, `--name=x`).
-    pub(super) valued: &'static [&'static str],
-    /// Options without a value.
-    pub(super) flags: &'static [&'static str],
-    /// Options after which no operand is a command (`sh -c`, `python3 -c`).
-    pub(super) stops: &'static [&'static str],
-    /// How words become options.
-    pub(super) style: Style,
+    /// Each sorted.
+    valued: Vec<Box<[u8]>>,
+    flags: Vec<Box<[u8]>>,
+    stops: Vec<Box<[u8]>>,
+    style: Style,
 }
 
 /// How words become options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Style {
     /// `-abc` is three options, `--long` may be abbreviated: getopt, argparse, pflag, clap.
-    Bundled,
-    /// `-long` and `--long` are the same option: Go's flag package, Java.
-    Long,
+    #[default]
+    Gnu,
+    /// `-long` and `--long` are the same option: Go's flag package, Java, ld.so.
+    Go,
 }
 
 /// What one word is.
@@ -38,78 +39,111 @@ enum Word {
     Unknown,
 }
 
-impl Grammar {
-    /// A program without options of its own.
-    pub(super) const NONE: Self = Self::new(&[], &[]);
+/// Where the first operand may stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Indices, rising, without duplicates.
+    pub(super) at: Vec<usize>,
+    /// There would have been more.
+    pub(super) cut: bool,
+}
 
-    /// Options with values and without, in GNU's style.
-    pub(super) const fn new(valued: &'static [&'static str], flags: &'static [&'static str]) -> Self {
+impl Grammar {
+    /// A grammar of these options.
+    pub(super) fn new(valued: &[String], flags: &[String], stops: &[String], style: Style) -> Self {
+        let sorted = |list: &[String]| {
+            let mut list: Vec<Box<[u8]>> = list.iter().map(|option| option.as_bytes().into()).collect();
+            list.sort_unstable();
+            list
+        };
         Self {
-            valued,
-            flags,
-            stops: &[],
-            style: Style::Bundled,
+            valued: sorted(valued),
+            flags: sorted(flags),
+            stops: sorted(stops),
+            style,
         }
     }
 
-    /// The indices in `words`, from `start` on, at which the first operand may stand; in rising order, without duplicates.
-    pub(super) fn operands(&self, words: &[&[u8]], start: usize) -> Vec<usize> {
-        let mut found = Vec::new();
+    /// The indices in `words`, from `start` on, at which the first operand may stand.
+    pub(super) fn operands(&self, words: &[&[u8]], start: usize) -> Places {
+        match words.get(start) {
+            None => return Places::default(),
+            Some(word) if !word.starts_with(b"-") => {
+                return Places {
+                    at: vec![start],
+                    cut: false,
+                };
+            }
+            Some(_) => {}
+        }
+        let mut found = Places::default();
         // A step is one word or two, so two flags say which of the next places are reached.
         let (mut here, mut next) = (true, false);
         for (at, word) in words.iter().enumerate().skip(start) {
-            let after = if !here {
-                false
-            } else {
-                let value_follows = words.get(at + 1).is_some_and(|value| !value.starts_with(b"-"));
+            let mut after = false;
+            if here {
                 match self.word(word) {
-                    Word::Operand => {
-                        found.push(at);
-                        false
-                    }
-                    Word::End => {
-                        found.extend((at + 1 < words.len()).then_some(at + 1));
-                        false
-                    }
-                    Word::Stop => false,
-                    Word::Flag => {
-                        next = true;
-                        false
-                    }
-                    Word::Valued => true,
-                    Word::Unknown => {
-                        next = true;
-                        value_follows
-                    }
+                    Word::Operand => found.at.push(at),
+                    Word::End => found.at.extend((at + 1 < words.len()).then_some(at + 1)),
+                    Word::Stop => {}
+                    Word::Flag => next = true,
+                    Word::Valued => after = true,
+                    Word::Unknown => (next, after) = (true, true),
                 }
-            };
+            }
             (here, next) = (next, after);
-            if !(here || next) || found.len() >= READINGS_MAX {
+            if !(here || next) {
+                break;
+            }
+            if found.at.len() >= READINGS_MAX {
+                found.cut = true;
+                found
+                    .at
+                    .extend([1, 2].into_iter().filter_map(|step| self.plainly(words, start, step)));
                 break;
             }
         }
-        found.sort_unstable();
-        found.dedup();
+        found.at.sort_unstable();
+        found.at.dedup();
         found
     }
 
+    /// The operand when each unknown option takes `step` words.
+    fn plainly(&self, words: &[&[u8]], start: usize, step: usize) -> Option<usize> {
+        let mut at = start;
+        loop {
+            match self.word(words.get(at)?) {
+                Word::Operand => return Some(at),
+                Word::End => return (at + 1 < words.len()).then_some(at + 1),
+                Word::Stop => return None,
+                Word::Flag => at += 1,
+                Word::Valued => at += 2,
+                Word::Unknown => at += step,
+            }
+        }
+    }
+
     fn word(&self, word: &[u8]) -> Word {
+        let Some(rest) = word.strip_prefix(b"-") else {
+            return Word::Operand;
+        };
         if word == b"--" {
             return Word::End;
         }
-        if has(self.stops, word) {
+        if has(&self.stops, word) {
             return Word::Stop;
         }
-        if has(self.flags, word) {
-            return Word::Flag;
+        // In both lists, by two versions of a program: both ways.
+        match (has(&self.flags, word), has(&self.valued, word)) {
+            (true, true) => return Word::Unknown,
+            (true, false) => return Word::Flag,
+            (false, true) => return Word::Valued,
+            (false, false) => {}
         }
-        if has(self.valued, word) {
-            return Word::Valued;
-        }
-        let Some(rest) = word.strip_prefix(b"-").filter(|rest| !rest.is_empty()) else {
+        if rest.is_empty() {
             return Word::Operand;
-        };
-        if rest.starts_with(b"-") || self.style == Style::Long {
+        }
+        if rest.starts_with(b"-") || self.style == Style::Go {
             return self.long(word);
         }
         self.bundle(rest)
@@ -123,11 +157,14 @@ impl Grammar {
             .strip_prefix(b"-")
             .filter(|rest| rest.starts_with(b"-"))
             .unwrap_or(word);
-        let begins = |entry: &&str| match self.style {
-            Style::Bundled => entry.as_bytes().starts_with(word),
-            Style::Long => entry.as_bytes() == bare || entry.as_bytes().strip_prefix(b"-") == Some(bare),
+        let begins = |entry: &[u8]| match self.style {
+            Style::Gnu => entry.starts_with(word),
+            Style::Go => entry == bare || entry.strip_prefix(b"-") == Some(bare),
         };
-        match (self.valued.iter().any(begins), self.flags.iter().any(begins)) {
+        match (
+            self.valued.iter().any(|entry| begins(entry)),
+            self.flags.iter().any(|entry| begins(entry)),
+        ) {
             (true, false) => Word::Valued,
             (false, true) => Word::Flag,
             (true, true) | (false, false) => Word::Unknown,
@@ -135,19 +172,19 @@ impl Grammar {
     }
 
     fn bundle(&self, letters: &[u8]) -> Word {
-        let listed = |list: &[&str], letter: u8| list.iter().any(|entry| entry.as_bytes() == [b'-', letter]);
+        let listed = |list: &[Box<[u8]>], letter: u8| has(list, &[b'-', letter]);
         for (at, letter) in letters.iter().enumerate() {
-            if listed(self.stops, *letter) {
+            if listed(&self.stops, *letter) {
                 return Word::Stop;
             }
-            if listed(self.valued, *letter) {
+            if listed(&self.valued, *letter) {
                 return if at + 1 == letters.len() {
                     Word::Valued
                 } else {
                     Word::Flag
                 };
             }
-            if !listed(self.flags, *letter) && !letter.is_ascii_digit() {
+            if !listed(&self.flags, *letter) && !letter.is_ascii_digit() {
                 return Word::Unknown;
             }
         }
@@ -155,59 +192,67 @@ impl Grammar {
     }
 }
 
-fn has(list: &[&str], word: &[u8]) -> bool {
-    list.iter().any(|entry| entry.as_bytes() == word)
+fn has(list: &[Box<[u8]>], word: &[u8]) -> bool {
+    list.binary_search_by(|entry| entry.as_ref().cmp(word)).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Grammar, Style};
 
-    const GNU: Grammar = Grammar {
-        stops: &["-c"],
-        ..Grammar::new(&["-n", "--adjustment", "-u"], &["-i", "-0", "--all", "--null"])
-    };
-    const GO: Grammar = Grammar {
-        style: Style::Long,
-        ..Grammar::new(&["-chdir"], &["-version"])
-    };
+    fn grammar(valued: &[&str], flags: &[&str], stops: &[&str], style: Style) -> Grammar {
+        let own = |list: &[&str]| list.iter().map(|&option| option.to_owned()).collect::<Vec<_>>();
+        Grammar::new(&own(valued), &own(flags), &own(stops), style)
+    }
 
     #[test]
     fn operands_are_found_behind_options() {
+        let gnu = grammar(
+            &["-n", "--adjustment", "-u"],
+            &["-i", "-0", "--all", "--null"],
+            &["-c"],
+            Style::Gnu,
+        );
+        let go = grammar(&["-chdir"], &["-version"], &[], Style::Go);
         let rows: &[(&Grammar, &str, &[usize])] = &[
-            (&GNU, "cmd", &[0]),
-            (&GNU, "-n 5 cmd", &[2]),
-            (&GNU, "-n5 cmd", &[1]),
-            (&GNU, "-in 5 cmd", &[2]),
-            (&GNU, "-in5 cmd", &[1]),
-            (&GNU, "-5 cmd", &[1]),
-            (&GNU, "--adjustment 5 cmd", &[2]),
-            (&GNU, "--adjustment=5 cmd", &[1]),
-            (&GNU, "--adj 5 cmd", &[2]),
-            (&GNU, "--al cmd", &[1]),
-            (&GNU, "-- -n cmd", &[1]),
-            (&GNU, "- cmd", &[0]),
-            (&GNU, "-i -c cmd", &[]),
-            (&GNU, "-ic cmd", &[]),
-            (&GNU, "-z cmd x", &[1, 2]),
-            (&GNU, "--unknown -n 5 cmd", &[3]),
-            (&GNU, "--unknown v -n 5 cmd", &[1, 4]),
-            (&GNU, "--a 5 cmd", &[1, 2]),
-            (&GNU, "-n", &[]),
-            (&GO, "-chdir=d apply", &[1]),
-            (&GO, "-chdir d apply", &[2]),
-            (&GO, "--chdir d apply", &[2]),
-            (&GO, "-version apply", &[1]),
+            (&gnu, "cmd", &[0]),
+            (&gnu, "-n 5 cmd", &[2]),
+            (&gnu, "-n5 cmd", &[1]),
+            (&gnu, "-in 5 cmd", &[2]),
+            (&gnu, "-in5 cmd", &[1]),
+            (&gnu, "-5 cmd", &[1]),
+            (&gnu, "--adjustment 5 cmd", &[2]),
+            (&gnu, "--adjustment=5 cmd", &[1]),
+            (&gnu, "--adj 5 cmd", &[2]),
+            (&gnu, "--al cmd", &[1]),
+            (&gnu, "-- -n cmd", &[1]),
+            (&gnu, "- cmd", &[0]),
+            (&gnu, "-i -c cmd", &[]),
+            (&gnu, "-ic cmd", &[]),
+            (&gnu, "-z cmd x", &[1, 2]),
+            (&gnu, "--unknown -n 5 cmd", &[2, 3]),
+            (&gnu, "--unknown v -n 5 cmd", &[1, 4]),
+            (&gnu, "--a 5 cmd", &[1, 2]),
+            (&gnu, "-n", &[]),
+            (&go, "-chdir=d apply", &[1]),
+            (&go, "-chdir d apply", &[2]),
+            (&go, "--chdir d apply", &[2]),
+            (&go, "-version apply", &[1]),
         ];
         for (grammar, line, wanted) in rows {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            assert_eq!(grammar.operands(&words, 0), *wanted, "{line}");
+            assert_eq!(grammar.operands(&words, 0).at, *wanted, "{line}");
         }
     }
 
     #[test]
-    fn a_million_unknown_options_cost_one_pass() {
-        let words = vec![&b"-z"[..]; 1_000_000];
-        assert!(GNU.operands(&words, 0).is_empty());
+    fn behind_a_flood_of_unknown_options_the_operand_is_found_and_the_cut_is_told() {
+        let gnu = grammar(&["-n"], &[], &[], Style::Gnu);
+        let mut words = [&b"--unknown"[..], b"5"].repeat(1000);
+        words.extend([&b"delete"[..], b"pod"]);
+        let places = gnu.operands(&words, 0);
+        assert!(places.cut && places.at.contains(&2000));
+        let flood = gnu.operands(&vec![&b"-z"[..]; 1_000_000], 0);
+        assert!(flood.at.is_empty() && !flood.cut);
     }
 }

@@ -1,85 +1,84 @@
 //! Commands understood: the spellings of one command, and the branches that a `git push` would change.
 
+mod aliases;
 mod config;
 mod grammar;
 mod names;
 mod push;
 mod refspec;
 mod repo;
+mod shell;
 mod spellings;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod wrappers;
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
 
 pub(super) use push::PushTarget;
-pub(super) use repo::{Disk, Repo};
+use repo::{Disk, Repo};
+pub(super) use table::Table;
 
 use super::types::Command;
 
-/// The spellings of a command as lines, the one as given first. The most restrictive match over all of them decides.
-///
-/// Takes as much memory as the arguments for each spelling; [`each_spelling`] takes it once.
-#[must_use]
-pub(super) fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
-    let mut lines = Vec::new();
-    let _all: ControlFlow<()> = each_spelling(command, &Disk, |line| {
-        if !lines.iter().any(|known| known == line) {
-            lines.push(line.to_vec());
-        }
-        ControlFlow::Continue(())
-    });
-    lines
+/// Bytes of all spellings of one command: two megabytes of arguments, the kernel's limit, have room for a dozen.
+const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What a command may mean. The most restrictive answer over all of it decides.
+#[derive(Debug)]
+pub(super) struct Meaning {
+    /// Its spellings as lines, the one as given first.
+    pub(super) lines: Vec<Vec<u8>>,
+    /// The branches that it would change in other repositories; empty for what is no push.
+    pub(super) pushes: Vec<PushTarget>,
+    /// It has more readings than any command that runs: to be refused.
+    pub(super) unreadable: bool,
 }
 
-/// Gives each spelling's line to `see` until it breaks. Lines with runs of blanks are given a second time with single ones.
-pub(super) fn each_spelling<B>(
-    command: &Command<'_>,
-    repo: &dyn Repo,
-    mut see: impl FnMut(&[u8]) -> ControlFlow<B>,
-) -> ControlFlow<B> {
-    let mut all = spellings::plain(command);
-    for push in push::pushes(command, repo) {
-        all.extend(push.spellings());
-    }
-    let mut line = Vec::new();
-    for spelling in all {
+/// Reads a command by the rows of `table`; what a push means, by the repository on disk.
+#[must_use]
+pub(super) fn meaning(table: &Table, command: &Command<'_>) -> Meaning {
+    meaning_in(&Disk, table, command)
+}
+
+fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning {
+    let reading = spellings::read(table, repo, command);
+    let mut meaning = Meaning {
+        lines: Vec::with_capacity(reading.spellings.len()),
+        pushes: Vec::new(),
+        unreadable: reading.cut,
+    };
+    let mut bytes = 0;
+    for spelling in &reading.spellings {
+        let mut line = Vec::new();
         spelling.write(command, &mut line);
-        see(&line)?;
-        if let Cow::Owned(collapsed) = collapsed(&line) {
-            see(&collapsed)?;
+        bytes += line.len();
+        let second = match collapsed(&line) {
+            Cow::Owned(second) => Some(second),
+            Cow::Borrowed(_) => None,
+        };
+        bytes += second.as_ref().map_or(0, Vec::len);
+        meaning.lines.push(line);
+        meaning.lines.extend(second);
+        if bytes > LINES_BYTES_MAX {
+            meaning.unreadable = true;
+            break;
         }
     }
-    ControlFlow::Continue(())
-}
-
-/// The branches that the command would change in other repositories; empty for what is no push. Read from the repository on disk.
-#[must_use]
-pub(super) fn pushes(command: &Command<'_>) -> Vec<PushTarget> {
-    pushes_in(command, &Disk)
-}
-
-/// As [`pushes`], in a repository that `repo` knows.
-#[must_use]
-pub(super) fn pushes_in(command: &Command<'_>, repo: &dyn Repo) -> Vec<PushTarget> {
-    let mut targets = Vec::new();
-    for push in push::pushes(command, repo) {
-        for target in push.targets {
-            if !targets.contains(&target) {
-                targets.push(target);
-            }
+    for target in reading.pushes.into_iter().flat_map(|push| push.targets) {
+        if !meaning.pushes.contains(&target) {
+            meaning.pushes.push(target);
         }
     }
-    targets
+    meaning
 }
 
 /// Blanks and tabs in runs as one space; line ends stay, for an allow never reaches over them.
 fn collapsed(line: &[u8]) -> Cow<'_, [u8]> {
     let blank = |byte: &u8| matches!(*byte, b' ' | b'\t');
-    if !line.contains(&b'\t') && !line.windows(2).any(|pair| pair == b"  ") {
+    if memchr::memchr(b'\t', line).is_none() && memchr::memmem::find(line, b"  ").is_none() {
         return Cow::Borrowed(line);
     }
     let mut out: Vec<u8> = Vec::with_capacity(line.len());

@@ -1,49 +1,35 @@
 //! The names under which one program is known.
 
-/// Files that are known under another name.
-static ALIASES: &[(&str, &str)] = &[
-    ("npm-cli.js", "npm"),
-    ("npx-cli.js", "npx"),
-    ("pnpm.cjs", "pnpm"),
-    ("pnpm.mjs", "pnpm"),
-    ("yarn.js", "yarn"),
-    ("yarnpkg", "yarn"),
-    ("awscli", "aws"),
-    ("awscli.__main__", "aws"),
-    ("azure.cli", "az"),
-    ("gcloud.py", "gcloud"),
-    ("twine.__main__", "twine"),
-    ("opentofu", "tofu"),
-    ("docker.io", "docker"),
-    ("podman-remote", "podman"),
-    ("k", "kubectl"),
-];
+use super::table::Table;
 
 /// The last component of a path.
 pub(super) fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// The word as it is, its last component, without `.exe`, its alias, and without a version at its end (`terraform-1.5.7`, `kubectl1.28`).
-pub(super) fn names(word: &[u8]) -> Vec<&[u8]> {
-    let mut all = vec![word];
-    let mut add = |name| {
-        if !all.contains(&name) {
+/// Adds to `all` the word as it is, its last component, without `.exe`, the program that a file of this name is, and its name without a version
+/// (`terraform-1.5.7`, `kubectl1.28`).
+pub(super) fn add_names<'a>(table: &'a Table, word: &'a [u8], all: &mut Vec<&'a [u8]>) {
+    let mut add = |name: &'a [u8]| {
+        if !name.is_empty() && !all.contains(&name) {
             all.push(name);
         }
     };
+    add(word);
     let base = base(word);
     add(base);
     let plain = base.strip_suffix(b".exe").unwrap_or(base);
     add(plain);
-    if let Some((_, known)) = ALIASES.iter().find(|(file, _)| file.as_bytes() == plain) {
-        add(known.as_bytes());
+    if let Some(known) = table.of_file(plain) {
+        add(known);
     }
-    add(unversioned(plain));
-    all
+    if plain.last().is_some_and(u8::is_ascii_digit) {
+        add(unversioned(plain));
+    }
 }
 
-fn unversioned(name: &[u8]) -> &[u8] {
+/// The name without a version at its end.
+pub(super) fn unversioned(name: &[u8]) -> &[u8] {
     let is_version = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     let kept = name.iter().rposition(|byte| !is_version(byte)).map_or(0, |at| at + 1);
     let (stem, version) = name.split_at(kept);
@@ -63,7 +49,7 @@ fn unversioned(name: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{Table, add_names};
 
     #[test]
     fn programs_are_known_by_each_of_their_names() {
@@ -78,11 +64,14 @@ mod tests {
             ("python3.11", "python"),
             ("terraform.exe", "terraform"),
             ("/usr/lib/node_modules/npm/bin/npm-cli.js", "npm"),
+            ("k", "kubectl"),
+            ("ld-linux-x86-64.so.2", "ld-linux-x86-64.so"),
             ("git", "git"),
-            ("", ""),
             ("1.5", "1.5"),
         ] {
-            assert!(names(word.as_bytes()).contains(&wanted.as_bytes()), "{word}");
+            let mut names = Vec::new();
+            add_names(Table::shipped(), word.as_bytes(), &mut names);
+            assert!(names.contains(&wanted.as_bytes()), "{word}");
         }
     }
 }

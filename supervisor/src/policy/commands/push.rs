@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::config::Config;
 use super::refspec::{Destination, destination, named};
 use super::repo::{Place, Repo};
-use super::spellings::{Spelling, inner_commands};
+use super::spellings::Spelling;
 use crate::policy::Command;
 
 /// Aliases that one command may go through; git refuses loops.
@@ -38,12 +38,12 @@ type Word<'a> = Cow<'a, [u8]>;
 
 impl Push {
     /// `git push REMOTE BRANCH` for each branch, `git push REMOTE refs/tags/TAG` for each tag, whatever way it was written.
-    pub(super) fn spellings<'a>(self) -> Vec<Spelling<'a>> {
-        let branches = self.targets.into_iter().filter_map(|target| match target {
-            PushTarget::Branch(name) => Some(name),
+    pub(super) fn spellings<'a>(&self) -> Vec<Spelling<'a>> {
+        let branches = self.targets.iter().filter_map(|target| match target {
+            PushTarget::Branch(name) => Some(name.clone()),
             PushTarget::Unresolved => None,
         });
-        let tags = self.tags.into_iter().map(|tag| [b"refs/tags/", &tag[..]].concat());
+        let tags = self.tags.iter().map(|tag| [b"refs/tags/", &tag[..]].concat());
         let line = |name| {
             Spelling::of(vec![
                 Cow::Borrowed(b"git"),
@@ -56,21 +56,26 @@ impl Push {
     }
 }
 
-/// The pushes among a command and what it contains.
-pub(super) fn pushes(command: &Command<'_>, repo: &dyn Repo) -> Vec<Push> {
+/// What a program of these names, called with `words`, would push.
+pub(super) fn pushes(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, repo: &dyn Repo) -> Vec<Push> {
     let mut found: Vec<Push> = Vec::new();
-    for inner in inner_commands(command) {
-        let is = |name: &[u8]| inner.names.contains(&name);
-        let verb = match () {
-            () if is(b"git") || is(b"hub") => None,
-            () if is(b"git-push") => Some(&b"push"[..]),
-            () if is(b"git-send-pack") => Some(&b"send-pack"[..]),
-            () => continue,
-        };
-        let given = command.argv.get(inner.arguments..).unwrap_or_default();
-        let words: Vec<Word<'_>> = verb.iter().chain(given).map(|word| Cow::Borrowed(*word)).collect();
-        let mut git = Git::new(command, repo);
-        found.extend(git.run(&words).filter(|push| !found.contains(push)));
+    // git goes by argv[0] too: `exec -a git-push git origin main`.
+    for (program, verb) in [
+        ("git", None),
+        ("hub", None),
+        ("git-push", Some("push")),
+        ("git-send-pack", Some("send-pack")),
+    ] {
+        let ordinary = verb.is_none() && words.first().is_some_and(|word| is_command(word));
+        if ordinary || !names.contains(&program.as_bytes()) {
+            continue;
+        }
+        let verb = verb.map(|verb| Cow::Borrowed(verb.as_bytes()));
+        let words: Vec<Word<'_>> = verb
+            .into_iter()
+            .chain(words.iter().map(|word| Cow::Borrowed(*word)))
+            .collect();
+        found.extend(Git::new(command, repo).run(&words).filter(|push| !found.contains(push)));
     }
     found
 }
@@ -85,12 +90,7 @@ struct Git<'r, 'a> {
 
 impl<'r, 'a> Git<'r, 'a> {
     fn new(command: &Command<'a>, repo: &'r dyn Repo) -> Self {
-        let mut place = Place {
-            cwd: command.cwd.to_vec(),
-            git_dir: None,
-            env: command.env.clone(),
-        };
-        place.git_dir = place.variable("GIT_DIR").map(<[u8]>::to_vec);
+        let place = Place::of(command);
         let overrides = from_environment(&place);
         Self { repo, place, overrides }
     }
@@ -285,8 +285,13 @@ impl<'r, 'a> Git<'r, 'a> {
                     Some(name)
                 };
                 match branch {
-                    Some(name) if self.repo.is_tag(&self.place, &name) => push.tags.push(name),
-                    Some(name) => push.targets.extend(mapped(config, &push.remote, &name)),
+                    Some(name) => {
+                        // A tag now may be a branch when git looks, so that it counts as both.
+                        if self.repo.is_tag(&self.place, &name) {
+                            push.tags.push(name.clone());
+                        }
+                        push.targets.extend(mapped(config, &push.remote, &name));
+                    }
                     None => push.targets.push(PushTarget::Unresolved),
                 }
             }

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
+use crate::policy::Command;
 
 /// Bytes of one file that are read; a longer one leaves the configuration incomplete.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -116,6 +117,17 @@ impl Repo for Disk {
 }
 
 impl<'a> Place<'a> {
+    /// Where a command starts.
+    pub(super) fn of(command: &Command<'a>) -> Self {
+        let mut place = Self {
+            cwd: command.cwd.to_vec(),
+            git_dir: None,
+            env: command.env.clone(),
+        };
+        place.git_dir = place.variable("GIT_DIR").map(<[u8]>::to_vec);
+        place
+    }
+
     /// The value of an environment variable.
     #[must_use]
     pub(crate) fn variable(&self, name: &str) -> Option<&'a [u8]> {
@@ -123,6 +135,11 @@ impl<'a> Place<'a> {
             .iter()
             .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
+}
+
+/// A folder and those above it.
+pub(super) fn upwards(folder: &Path) -> impl Iterator<Item = &Path> {
+    folder.ancestors().take(PARENTS_MAX)
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -135,7 +152,7 @@ fn git_dir(place: &Place<'_>) -> Option<PathBuf> {
     if let Some(asked) = &place.git_dir {
         return Some(followed(&cwd.join(path(asked))));
     }
-    for folder in cwd.ancestors().take(PARENTS_MAX) {
+    for folder in upwards(&cwd) {
         let inside = followed(&folder.join(".git"));
         if inside.join("HEAD").is_file() {
             return Some(inside);
@@ -199,7 +216,7 @@ impl Reader {
 }
 
 /// A regular file's bytes. Opened so that a FIFO or device in its place can not hold the caller up.
-fn read(file: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(file: &Path) -> Option<Vec<u8>> {
     let open: File = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)

@@ -3,12 +3,19 @@
 //! No spelling is ever cut: a spelling is a few words and a place in the caller's own argument list, from which [`Spelling::write`] makes
 //! its line when it is asked for, so that two megabytes of arguments cost their own size once and not once a spelling. Bounded are the
 //! wrappers that are looked through ([`WRAPPERS_MAX`]), because what is behind them comes as an exec of its own and meets the same patterns
-//! again, and the readings of options that no table knows, because programs refuse such options.
+//! again; and the readings of what comes as none, and of options that no table knows. Where those bounds are met, [`Reading::cut`] says
+//! so, and the command is refused: no program has such a command line.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::names::{base, names};
-use super::tools;
+use super::aliases;
+use super::names::{add_names, base};
+use super::push::{self, Push};
+use super::repo::{Place, Repo};
+use super::shell;
+use super::table::{Program, Remote, Table};
+use super::tools::{self, Verb};
 use super::wrappers;
 use crate::policy::Command;
 
@@ -16,19 +23,37 @@ use crate::policy::Command;
 const WRAPPERS_MAX: usize = 16;
 /// Commands that one command line may contain, all readings counted.
 const INNER_MAX: usize = 64;
+/// Aliases in aliases, and shells' lines in shells' lines.
+const NESTED_MAX: usize = 4;
+/// Lines that aliases and other machines' shells may add.
+const LINES_MAX: usize = 1024;
+/// Shells whose `-c` is read where it runs unseen.
+const SHELLS: &[&[u8]] = &[b"sh", b"bash", b"dash", b"zsh", b"ksh", b"ash", b"mksh", b"busybox"];
 
-/// A command inside a command line: the names of its program, and where its arguments begin.
-#[derive(Clone, Debug)]
-pub(super) struct Inner<'a> {
-    pub(super) names: Vec<&'a [u8]>,
-    pub(super) arguments: usize,
+/// What a command may mean.
+#[derive(Debug, Default)]
+pub(super) struct Reading<'a> {
+    /// Its spellings, the one as given first.
+    pub(super) spellings: Vec<Spelling<'a>>,
+    /// What it would push.
+    pub(super) pushes: Vec<Push>,
+    /// It has more readings than any command that runs: to be refused.
+    pub(super) cut: bool,
 }
 
 /// One spelling: words of ours, then the caller's arguments from a place on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Spelling<'a> {
+pub(super) struct Spelling<'a> {
     head: Vec<Cow<'a, [u8]>>,
     rest: usize,
+}
+
+/// A command inside a command line: the names of its program, and where its arguments begin.
+#[derive(Clone, Debug)]
+struct Inner<'a> {
+    names: Vec<&'a [u8]>,
+    arguments: usize,
+    depth: usize,
 }
 
 impl<'a> Spelling<'a> {
@@ -41,7 +66,7 @@ impl<'a> Spelling<'a> {
     }
 
     /// Writes the line into `out`: words joined by single spaces, blanks at both ends removed.
-    pub(crate) fn write(&self, command: &Command<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, command: &Command<'_>, out: &mut Vec<u8>) {
         out.clear();
         let rest = command.argv.get(self.rest..).unwrap_or_default();
         for word in self.head.iter().map(AsRef::as_ref).chain(rest.iter().copied()) {
@@ -51,83 +76,237 @@ impl<'a> Spelling<'a> {
         let end = out.trim_ascii_end().len();
         out.truncate(end);
         let begin = out.len() - out.trim_ascii_start().len();
-        out.drain(..begin);
+        if begin > 0 {
+            out.drain(..begin);
+        }
     }
 }
 
-/// The command and all commands inside it, the outermost first.
-pub(super) fn inner_commands<'a>(command: &Command<'a>) -> Vec<Inner<'a>> {
-    let mut own: Vec<&'a [u8]> = Vec::new();
-    let mut add = |name: &'a [u8]| {
-        for name in names(name) {
-            if !name.is_empty() && !own.contains(&name) {
-                own.push(name);
-            }
-        }
-    };
-    if let Some(first) = command.argv.first() {
-        add(first);
+/// Reads a command and what it contains.
+pub(super) fn read<'a>(table: &'a Table, repo: &dyn Repo, command: &Command<'a>) -> Reading<'a> {
+    let mut reading = Reading::default();
+    Reader {
+        table,
+        repo,
+        command,
+        depth: 0,
     }
-    add(base(command.file));
-    for script in &command.chain {
-        add(base(script));
+    .read(&mut reading);
+    for push in &reading.pushes {
+        reading.spellings.extend(push.spellings());
     }
-    for copy in &command.copies_of {
-        add(copy.as_bytes());
-    }
-    let mut all = vec![(
-        Inner {
-            names: own,
+    reading
+}
+
+struct Reader<'r, 'a> {
+    table: &'a Table,
+    repo: &'r dyn Repo,
+    command: &'r Command<'a>,
+    /// Aliases and shells' lines that led here.
+    depth: usize,
+}
+
+impl<'a> Reader<'_, 'a> {
+    fn read(&self, out: &mut Reading<'a>) {
+        let mut all = vec![Inner {
+            names: self.names(),
             arguments: 1,
-        },
-        0,
-    )];
-    let mut at = 0;
-    while let Some((outer, depth)) = all.get(at).cloned() {
-        at += 1;
-        let words = command.argv.get(outer.arguments..).unwrap_or_default();
-        for name in &outer.names {
-            for found in wrappers::inner(name, words) {
-                let arguments = outer.arguments + found.arguments;
-                let depth = if found.in_process { depth } else { depth + 1 };
-                let known = all
-                    .iter()
-                    .any(|(inner, _)| inner.arguments == arguments && inner.names.first() == Some(&found.name));
-                if depth <= WRAPPERS_MAX && all.len() < INNER_MAX && !known {
-                    all.push((
-                        Inner {
-                            names: names(found.name),
-                            arguments,
-                        },
-                        depth,
-                    ));
+            depth: 0,
+        }];
+        if self.command.argv.first().is_none_or(|first| first.is_empty()) {
+            add(&mut out.spellings, Vec::new(), 1);
+        }
+        let mut at = 0;
+        while let Some(inner) = all.get(at).cloned() {
+            at += 1;
+            let words = self.command.argv.get(inner.arguments..).unwrap_or_default();
+            for name in &inner.names {
+                add(&mut out.spellings, vec![Cow::Borrowed(name)], inner.arguments);
+                for program in self.table.programs(name) {
+                    self.verbs(program, name, words, inner.arguments, out);
+                    self.wrapped(program, &inner, words, &mut all, out);
+                }
+            }
+            for push in push::pushes(&inner.names, words, self.command, self.repo) {
+                if !out.pushes.contains(&push) {
+                    out.pushes.push(push);
                 }
             }
         }
     }
-    all.into_iter().map(|(inner, _)| inner).collect()
-}
 
-/// Every way in which the command may be written in a pattern; pushes of git are not among them.
-pub(super) fn plain<'a>(command: &Command<'a>) -> Vec<Spelling<'a>> {
-    let mut all: Vec<Spelling<'a>> = Vec::new();
-    let mut add = |words: &[&'a [u8]], rest: usize| {
-        let spelling = Spelling {
-            head: words.iter().map(|word| Cow::Borrowed(*word)).collect(),
-            rest,
-        };
-        if !all.contains(&spelling) {
-            all.push(spelling);
+    fn names(&self) -> Vec<&'a [u8]> {
+        let mut names: Vec<&'a [u8]> = Vec::with_capacity(4);
+        if let Some(first) = self.command.argv.first() {
+            add_names(self.table, first, &mut names);
         }
-    };
-    for inner in inner_commands(command) {
-        let words = command.argv.get(inner.arguments..).unwrap_or_default();
-        for name in &inner.names {
-            add(&[*name], inner.arguments);
-            for verb in tools::verbs(name, words) {
-                add(&[&[*name][..], &verb.words].concat(), inner.arguments + verb.rest);
+        add_names(self.table, self.command.file, &mut names);
+        for script in &self.command.chain {
+            add_names(self.table, base(script), &mut names);
+        }
+        for copy in &self.command.copies_of {
+            add_names(self.table, copy.as_bytes(), &mut names);
+        }
+        names
+    }
+
+    fn wrapped(
+        &self,
+        program: &Program,
+        outer: &Inner<'a>,
+        words: &[&'a [u8]],
+        all: &mut Vec<Inner<'a>>,
+        out: &mut Reading<'a>,
+    ) {
+        let (found, cut) = wrappers::inner(program, words);
+        out.cut |= cut;
+        for found in found {
+            if let Some(remote) = found.remote {
+                self.elsewhere(remote, words.get(found.arguments - 1..).unwrap_or_default(), out);
+            }
+            let depth = outer.depth + usize::from(!found.unseen);
+            let arguments = outer.arguments + found.arguments;
+            let known = all
+                .iter()
+                .any(|inner| inner.arguments == arguments && inner.names.contains(&found.name));
+            if known || depth > WRAPPERS_MAX {
+                continue;
+            }
+            if all.len() >= INNER_MAX {
+                out.cut |= found.unseen;
+                continue;
+            }
+            let mut names = Vec::with_capacity(2);
+            add_names(self.table, found.name, &mut names);
+            all.push(Inner {
+                names,
+                arguments,
+                depth,
+            });
+        }
+    }
+
+    fn verbs(
+        &self,
+        program: &'a Arc<Program>,
+        name: &&'a [u8],
+        words: &[&'a [u8]],
+        arguments: usize,
+        out: &mut Reading<'a>,
+    ) {
+        let (verbs, cut) = tools::verbs(program, words);
+        out.cut |= cut;
+        self.added_words(program, name, words, &verbs, out);
+        for Verb { words: verb, rest } in verbs {
+            if let (Some(aliases), [only]) = (&program.aliases, verb.as_slice())
+                && !tools::is_own(program, only)
+            {
+                let behind = words.get(rest..).unwrap_or_default();
+                for meaning in aliases::meanings(aliases, only, &Place::of(self.command)) {
+                    let meaning: Vec<&[u8]> = meaning.iter().map(Vec::as_slice).collect();
+                    self.nested(&[&[*name], &meaning[..], behind].concat(), out);
+                }
+            }
+            // The same line as without looking for a verb.
+            if words.get(..rest).is_some_and(|given| given == verb) {
+                continue;
+            }
+            let head = std::iter::once(*name).chain(verb).map(Cow::Borrowed).collect();
+            add(&mut out.spellings, head, arguments + rest);
+        }
+    }
+
+    /// Words that a variable adds behind the verb, or in its place.
+    fn added_words(
+        &self,
+        program: &Program,
+        name: &&'a [u8],
+        words: &[&'a [u8]],
+        verbs: &[Verb<'a>],
+        out: &mut Reading<'a>,
+    ) {
+        let Some(variable) = &program.words_from else { return };
+        let place = Place::of(self.command);
+        let of_verb = verbs.iter().find(|verb| verb.words.len() == 1);
+        let own =
+            of_verb.and_then(|verb| Some([variable, "_", std::str::from_utf8(verb.words.first()?).ok()?].concat()));
+        for variable in [Some(variable.clone()), own].into_iter().flatten() {
+            let Some(value) = place.variable(&variable).filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            let added: Vec<Vec<u8>> = shlex::bytes::Shlex::new(value).collect();
+            let added: Vec<&[u8]> = added.iter().map(Vec::as_slice).collect();
+            let (front, behind) = words.split_at(of_verb.map_or(0, |verb| verb.rest.min(words.len())));
+            if self.depth == 0 {
+                self.nested(&[&[*name], front, &added[..], behind].concat(), out);
             }
         }
     }
-    all
+
+    /// A command whose words run where no exec is seen: those of a shell's line too.
+    fn elsewhere(&self, remote: Remote, words: &[&[u8]], out: &mut Reading<'a>) {
+        let line = match remote {
+            Remote::Line => Some(words.join(&b' ')),
+            Remote::Words => {
+                let shell = words.iter().position(|word| SHELLS.contains(&base(word)));
+                let behind = shell.and_then(|at| words.get(at + 1..)).unwrap_or_default();
+                let option = behind
+                    .iter()
+                    .position(|word| word.starts_with(b"-") && word.contains(&b'c'));
+                option.and_then(|at| behind.get(at + 1)).map(|line| line.to_vec())
+            }
+        };
+        let Some(line) = line else { return };
+        let (commands, cut) = shell::commands(&line);
+        out.cut |= cut;
+        for words in commands {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            self.nested(&words, out);
+        }
+    }
+
+    /// Reads a command made of other words than the caller's, and adds its lines.
+    fn nested(&self, argv: &[&[u8]], out: &mut Reading<'a>) {
+        if self.depth >= NESTED_MAX {
+            out.cut = true;
+            return;
+        }
+        let command = Command {
+            file: argv.first().copied().unwrap_or_default(),
+            argv: argv.to_vec(),
+            env: self.command.env.clone(),
+            cwd: self.command.cwd,
+            ..Command::default()
+        };
+        let mut reading = Reading::default();
+        Reader {
+            table: self.table,
+            repo: self.repo,
+            command: &command,
+            depth: self.depth + 1,
+        }
+        .read(&mut reading);
+        out.cut |= reading.cut;
+        let mut line = Vec::new();
+        for spelling in &reading.spellings {
+            if out.spellings.len() > LINES_MAX {
+                out.cut = true;
+                return;
+            }
+            spelling.write(&command, &mut line);
+            add(&mut out.spellings, vec![Cow::Owned(line.clone())], usize::MAX);
+        }
+        for push in reading.pushes {
+            if !out.pushes.contains(&push) {
+                out.pushes.push(push);
+            }
+        }
+    }
+}
+
+fn add<'a>(all: &mut Vec<Spelling<'a>>, head: Vec<Cow<'a, [u8]>>, rest: usize) {
+    let spelling = Spelling { head, rest };
+    if !all.contains(&spelling) {
+        all.push(spelling);
+    }
 }

@@ -1,11 +1,9 @@
 //! Rows: command lines with the spellings that they must have, and with the branches that they would push to.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-use std::ops::ControlFlow;
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::config::Config;
 use super::repo::{Place, Repo};
-use super::{PushTarget, each_spelling, pushes_in, spellings};
+use super::{Meaning, PushTarget, Table, meaning_in};
 use crate::policy::Command;
 
 /// A repository on branch `topic`, with this configuration and the tag `v1`.
@@ -24,6 +22,16 @@ impl Repo for On {
     fn is_tag(&self, _place: &Place<'_>, name: &[u8]) -> bool {
         name == b"v1"
     }
+}
+
+fn read(command: &Command<'_>, repo: &On) -> Meaning {
+    meaning_in(repo, Table::shipped(), command)
+}
+
+fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
+    let meaning = read(command, &On("topic", Config::default()));
+    assert!(!meaning.unreadable);
+    meaning.lines
 }
 
 /// Splits a row as a shell would.
@@ -263,6 +271,59 @@ const SPELLED: &[(&str, &str)] = &[
     ("git -C d -c k=v --no-pager clean -fdx", "git clean -fdx"),
     ("git --git-dir=x --work-tree y clean -fdx", "git clean -fdx"),
     ("systemctl --user enable x", "systemctl enable x"),
+    // Abbreviated verbs, and verbs that mean another.
+    ("npm publ", "npm publish"),
+    ("npm --tag x publi --access public", "npm publish --access public"),
+    ("yarn npm publish", "yarn publish"),
+    ("pnpm -r publish", "pnpm publish"),
+    ("gem pus x.gem", "gem push x.gem"),
+    ("helm del r", "helm uninstall r"),
+    ("helm --kube-context p un r", "helm uninstall r"),
+    ("docker image push i", "docker push i"),
+    ("docker --context c image --debug push i", "docker push i"),
+    ("gh release new v1", "gh release create v1"),
+    ("terraform apply -destroy", "terraform destroy -destroy"),
+    (
+        "terraform -chdir=d apply -auto-approve --destroy=true",
+        "terraform destroy -auto-approve --destroy=true",
+    ),
+    ("terragrunt run-all apply", "terragrunt apply"),
+    ("pip --proxy p install x", "pip install x"),
+    ("glab -R o/r release create v1", "glab release create v1"),
+    // Unknown options of a subcommand in front of it: cobra gives each the next word, even one with a dash.
+    (
+        "kubectl --grace-period 5 --timeout 5s --force delete pod x",
+        "kubectl delete pod x",
+    ),
+    ("kubectl --field-manager --context delete pod x", "kubectl delete pod x"),
+    // By path.
+    ("/opt/deploy/run|run prod", "/opt/deploy/run prod"),
+    // Elsewhere, where no exec is seen.
+    ("ssh host terraform apply", "terraform apply"),
+    ("ssh -p 22 -o x=y u@host terraform -chdir=d apply", "terraform apply"),
+    (
+        "ssh host 'cd x && kubectl --context p delete pod y'",
+        "kubectl delete pod y",
+    ),
+    (
+        "ssh host \"sh -c 'cd x; terraform apply'\"",
+        "sh -c cd x; terraform apply",
+    ),
+    ("ssh -t host -- sudo -u root env A=1 terraform apply", "terraform apply"),
+    ("ssh host echo '$(terraform apply)'", "terraform apply"),
+    (
+        "kubectl --context p exec -it pod -c main -- terraform apply",
+        "terraform apply",
+    ),
+    ("kubectl exec pod -- sh -c 'cd x && terraform apply'", "terraform apply"),
+    ("docker exec -e A=1 box env terraform apply", "terraform apply"),
+    ("docker exec box bash -lc 'terraform -chdir=d apply'", "terraform apply"),
+    (
+        "docker run --rm -v a:b -e A=1 hashicorp/terraform:1.9 sh -c 'terraform apply'",
+        "terraform apply",
+    ),
+    ("podman container exec box terraform apply", "terraform apply"),
+    ("docker compose exec app terraform apply", "terraform apply"),
     // Pushes in their plain form.
     ("git push -f origin HEAD:refs/heads/main", "git push origin main"),
     ("git push origin tag v9", "git push origin refs/tags/v9"),
@@ -285,6 +346,11 @@ const NOT_SPELLED: &[(&str, &str)] = &[
     ("git log --grep push", "git push"),
     ("git commit -m 'push origin main'", "git push origin main"),
     ("git push origin topic", "git push origin main"),
+    ("npm un x", "npm unpublish x"),
+    ("npm install publ", "npm publish"),
+    ("docker run -e A=terraform img ls apply", "terraform apply"),
+    ("ssh host \"echo 'a; terraform apply x'\"", "terraform apply x"),
+    ("kubectl exec pod -- echo terraform apply", "terraform apply"),
     ("uv pip install twine upload", "twine upload"),
     ("python3 -m pip install twine upload", "twine upload"),
 ];
@@ -343,12 +409,8 @@ fn nothing_is_cut_from_two_megabytes_of_arguments() {
         argv: vec![b"env", b"kubectl", b"--token", &long, b"delete", &long, b"--force"],
         ..Command::default()
     };
-    let mut found = false;
-    let _all: ControlFlow<()> = each_spelling(&command, &On("topic", Config::default()), |line| {
-        found |= line.starts_with(b"kubectl delete ") && line.ends_with(b"a --force");
-        ControlFlow::Continue(())
-    });
-    assert!(found);
+    let whole = |line: &Vec<u8>| line.starts_with(b"kubectl delete ") && line.ends_with(b"a --force");
+    assert!(spellings(&command).iter().any(whole));
 }
 
 #[test]
@@ -363,11 +425,7 @@ fn floods_of_options_and_wrappers_cost_little() {
                 cwd: b"/nowhere",
                 ..Command::default()
             };
-            let mut lines = 0;
-            let _all: ControlFlow<()> = each_spelling(&command, &On("topic", Config::default()), |_| {
-                lines += 1;
-                ControlFlow::Continue(())
-            });
+            let lines = read(&command, &On("topic", Config::default())).lines.len();
             assert!(lines < 1000, "{lines} lines of {first:?} {word:?}");
         }
     }
@@ -445,7 +503,7 @@ const PUSHED: &[(&str, &str)] = &[
     ("git push --follow-tags", "topic"),
     ("git push --follow-tags origin main", "main"),
     ("git push origin tag v1", ""),
-    ("git push origin v1", ""),
+    ("git push origin v1", "v1"),
     ("git push origin refs/tags/v1", ""),
     ("git push origin HEAD:refs/tags/v2", ""),
     ("git push origin HEAD:refs/for/main", ""),
@@ -514,6 +572,11 @@ const PUSHED: &[(&str, &str)] = &[
         "git send-pack --stateless-rpc --helper-status --thin --progress https://h/r --stdin",
         "",
     ),
+    // git goes by argv[0].
+    ("/usr/bin/git|git-push origin main", "main"),
+    ("/usr/bin/git|/x/git-send-pack h:/r main", "main"),
+    ("ssh host git -C d push origin main", "main"),
+    ("ssh host 'cd d && git push origin topic:main'", "main"),
     // No pushes.
     ("git status", ""),
     ("git", ""),
@@ -532,7 +595,7 @@ const PUSHED: &[(&str, &str)] = &[
 
 fn pushed(row: &str, env: &[&str], repo: &On) -> String {
     with(row, env, |command| {
-        let targets = pushes_in(command, repo).into_iter().map(|target| match target {
+        let targets = read(command, repo).pushes.into_iter().map(|target| match target {
             PushTarget::Branch(name) => String::from_utf8(name).unwrap(),
             PushTarget::Unresolved => "?".to_owned(),
         });
@@ -599,6 +662,131 @@ fn the_environment_hides_no_push() {
             pushed(row, env, &On("topic", Config::default())),
             wanted,
             "{row} {env:?}"
+        );
+    }
+}
+
+/// Verbs of the user's own and words from variables: attack class 39.
+#[test]
+fn what_a_tool_expands_itself_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |path: &str, text: &str| {
+        let path = home.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    at(
+        ".config/gh/config.yml",
+        "aliases:\n    ship: release create\n    co: pr checkout\n",
+    );
+    at(".aws/cli/alias", "[toplevel]\nkey = iam create-access-key\n");
+    at(
+        ".cargo/config.toml",
+        "[alias]\nship = [\"publish\", \"--no-verify\"]\nboat = \"ship\"\n",
+    );
+    at("ws/.cargo/config.toml", "[alias]\nlocal = \"publish\"\n");
+    let home_is = format!("HOME={}", home.path().display());
+    let cwd = home.path().join("ws/sub").display().to_string();
+    for (env, row, wanted) in [
+        ("", "gh ship v1", "gh release create v1"),
+        ("", "gh -R o/r ship v1", "gh release create v1"),
+        ("", "aws key --user-name x", "aws iam create-access-key --user-name x"),
+        (
+            "",
+            "cargo +nightly ship --token t",
+            "cargo publish --no-verify --token t",
+        ),
+        ("", "cargo boat", "cargo publish --no-verify"),
+        ("", "cargo local", "cargo publish"),
+        ("CARGO_ALIAS_P=publish -q", "cargo p", "cargo publish -q"),
+        (
+            "TF_CLI_ARGS=apply -auto-approve",
+            "terraform",
+            "terraform apply -auto-approve",
+        ),
+        ("TF_CLI_ARGS=-destroy", "terraform apply", "terraform destroy -destroy"),
+        (
+            "TF_CLI_ARGS_apply=-destroy",
+            "terraform apply",
+            "terraform destroy -destroy",
+        ),
+    ] {
+        with(row, &[&home_is, env], |command| {
+            let command = Command {
+                cwd: cwd.as_bytes(),
+                ..command.clone()
+            };
+            let lines = spellings(&command);
+            assert!(lines.iter().any(|line| line == wanted.as_bytes()), "{row}: {wanted}");
+        });
+    }
+    for row in ["gh pr list", "cargo build", "aws s3 ls"] {
+        with(row, &[&home_is], |command| {
+            assert!(spellings(command).len() <= 2, "{row}")
+        });
+    }
+}
+
+#[test]
+fn a_packs_rows_add_readings_and_take_none() {
+    let row = serde_json::json!([
+        {"names": ["deployer", "kubectl"], "words": 2, "valued": ["--stage", "--force"], "same": {"rollout now": "deploy"}},
+        {"names": ["with-env"], "runs": {"operands": 1}},
+    ]);
+    let table = Table::shipped()
+        .with(&Table::rows(row.as_array().unwrap()).unwrap())
+        .unwrap();
+    for (row, wanted) in [
+        ("deployer --stage prod rollout now x", "deployer deploy x"),
+        ("with-env prod terraform apply", "terraform apply"),
+        // `--force` takes a value by the pack's row, and none by the shipped ones.
+        ("kubectl --force delete pod x", "kubectl delete pod x"),
+        ("kubectl --context p delete pod x", "kubectl delete pod x"),
+    ] {
+        with(row, &[], |command| {
+            let lines = meaning_in(&On("topic", Config::default()), &table, command).lines;
+            assert!(lines.iter().any(|line| line == wanted.as_bytes()), "{row}");
+        });
+    }
+}
+
+#[test]
+fn a_command_line_beyond_all_bounds_is_refused_and_an_ordinary_one_is_not() {
+    let repo = On("topic", Config::default());
+    let unreadable = |argv: &[&[u8]]| {
+        read(
+            &Command {
+                file: argv[0],
+                argv: argv.to_vec(),
+                cwd: b"/ws",
+                ..Command::default()
+            },
+            &repo,
+        )
+        .unreadable
+    };
+    let with = |head: &[&'static [u8]], word: &[&'static [u8]], count: usize| [head, &word.repeat(count)].concat();
+    assert!(unreadable(&with(&[b"kubectl"], &[b"--unknown", b"x"], 100)));
+    assert!(unreadable(&with(&[b"ssh", b"h"], &[b"ls", b";"], 100)));
+    assert!(unreadable(&with(&[b"busybox"], &[b"busybox"], 100)));
+    for (head, word) in [
+        (&[&b"docker"[..], b"run"][..], &[&b"-e"[..], b"A=1"][..]),
+        (&[b"env"], &[b"A=1"]),
+        (&[b"rm"], &[b"file"]),
+        (&[b"git", b"add"], &[b"file"]),
+        (&[b"git", b"push", b"origin"], &[b"topic"]),
+        (&[b"kubectl", b"apply"], &[b"-f", b"x.yaml"]),
+        (&[b"helm", b"upgrade", b"r"], &[b"--set", b"a=b"]),
+        (&[b"aws", b"ec2", b"run-instances"], &[b"--tag", b"b"]),
+        (&[b"gcloud", b"compute", b"instances", b"create"], &[b"--tag", b"b"]),
+        (&[b"node", b"x.js"], &[b"--opt", b"b"]),
+        (&[b"bash", b"x.sh"], &[b"--opt", b"b"]),
+        (&[b"npm", b"run", b"x", b"--"], &[b"--opt", b"b"]),
+    ] {
+        assert!(
+            !unreadable(&with(head, word, 400)),
+            "{}",
+            String::from_utf8_lossy(&head.join(&b' '))
         );
     }
 }

@@ -1,509 +1,11 @@
-//! Tools whose global options may stand before or between the words of a verb, as data.
+//! Verbs of tools: options in front of and between their words left out, abbreviations, verbs that mean another one.
 
-use super::grammar::{Grammar, Style};
+use super::table::{Program, Words};
 
-/// A tool and its global options.
-pub(super) struct Tool {
-    names: &'static [&'static str],
-    grammar: Grammar,
-    /// How many words its verbs have at most (`gcloud projects add-iam-policy-binding`: 2, with a track in front: 3).
-    verb_words: usize,
-}
-
-/// Readings of one command line; see `grammar` for why few are enough.
-const READINGS_MAX: usize = 32;
-
-static TOOLS: &[Tool] = &[
-    Tool {
-        names: &["git", "hub"],
-        grammar: Grammar::new(
-            &[
-                "-C",
-                "-c",
-                "--git-dir",
-                "--work-tree",
-                "--namespace",
-                "--super-prefix",
-                "--config-env",
-                "--attr-source",
-            ],
-            &[
-                "-p",
-                "-P",
-                "-v",
-                "-h",
-                "--paginate",
-                "--no-pager",
-                "--no-replace-objects",
-                "--no-lazy-fetch",
-                "--no-optional-locks",
-                "--no-advice",
-                "--bare",
-                "--literal-pathspecs",
-                "--glob-pathspecs",
-                "--noglob-pathspecs",
-                "--icase-pathspecs",
-                "--exec-path",
-                "--html-path",
-                "--man-path",
-                "--info-path",
-                "--version",
-                "--help",
-            ],
-        ),
-        verb_words: 2,
-    },
-    Tool {
-        names: &["terraform", "tofu", "terragrunt"],
-        grammar: Grammar {
-            style: Style::Long,
-            ..Grammar::new(
-                &[
-                    "-chdir",
-                    "-var",
-                    "-var-file",
-                    "-target",
-                    "-state",
-                    "-terragrunt-config",
-                    "-terragrunt-working-dir",
-                    "-working-dir",
-                ],
-                &[
-                    "-version",
-                    "-help",
-                    "-no-color",
-                    "-terragrunt-non-interactive",
-                    "-non-interactive",
-                    "-json",
-                ],
-            )
-        },
-        verb_words: 3,
-    },
-    Tool {
-        names: &["kubectl", "oc", "k3s", "microk8s"],
-        grammar: Grammar::new(
-            &[
-                "--as",
-                "--as-group",
-                "--as-uid",
-                "--cache-dir",
-                "--certificate-authority",
-                "--client-certificate",
-                "--client-key",
-                "--cluster",
-                "--context",
-                "--kubeconfig",
-                "--log-backtrace-at",
-                "--log-dir",
-                "--log-file",
-                "--log-flush-frequency",
-                "-n",
-                "--namespace",
-                "--password",
-                "--profile-output",
-                "--profile",
-                "--request-timeout",
-                "-s",
-                "--server",
-                "--tls-server-name",
-                "--token",
-                "--user",
-                "--username",
-                "-v",
-                "--v",
-                "--vmodule",
-                "--kuberc",
-            ],
-            &[
-                "--insecure-skip-tls-verify",
-                "--match-server-version",
-                "--warnings-as-errors",
-                "--disable-compression",
-                "--add-dir-header",
-                "--alsologtostderr",
-                "--logtostderr",
-            ],
-        ),
-        verb_words: 3,
-    },
-    Tool {
-        names: &["helm"],
-        grammar: Grammar::new(
-            &[
-                "--burst-limit",
-                "--kube-apiserver",
-                "--kube-as-group",
-                "--kube-as-user",
-                "--kube-ca-file",
-                "--kube-context",
-                "--kube-tls-server-name",
-                "--kube-token",
-                "--kubeconfig",
-                "-n",
-                "--namespace",
-                "--qps",
-                "--registry-config",
-                "--repository-cache",
-                "--repository-config",
-                "--content-cache",
-                "--color",
-            ],
-            &["--debug", "--kube-insecure-skip-tls-verify"],
-        ),
-        verb_words: 2,
-    },
-    Tool {
-        names: &["aws"],
-        grammar: Grammar::new(
-            &[
-                "--profile",
-                "--region",
-                "--output",
-                "--endpoint-url",
-                "--query",
-                "--color",
-                "--ca-bundle",
-                "--cli-read-timeout",
-                "--cli-connect-timeout",
-                "--cli-binary-format",
-                "--cli-error-format",
-            ],
-            &[
-                "--debug",
-                "--no-verify-ssl",
-                "--no-paginate",
-                "--no-sign-request",
-                "--no-cli-pager",
-                "--cli-auto-prompt",
-                "--no-cli-auto-prompt",
-                "--version",
-            ],
-        ),
-        verb_words: 3,
-    },
-    Tool {
-        names: &["az"],
-        grammar: Grammar::new(
-            &["-o", "--output", "--query", "--subscription"],
-            &[
-                "--debug",
-                "--verbose",
-                "--only-show-errors",
-                "-h",
-                "--help",
-                "--version",
-            ],
-        ),
-        verb_words: 4,
-    },
-    Tool {
-        names: &["gcloud", "gsutil", "bq"],
-        grammar: Grammar::new(
-            &[
-                "--account",
-                "--access-token-file",
-                "--billing-project",
-                "--configuration",
-                "--flags-file",
-                "--flatten",
-                "--format",
-                "--impersonate-service-account",
-                "--project",
-                "--trace-token",
-                "--verbosity",
-                "-o",
-                "-h",
-                "--project_id",
-                "--location",
-            ],
-            &[
-                "-q",
-                "-m",
-                "-D",
-                "--quiet",
-                "--log-http",
-                "--user-output-enabled",
-                "--no-user-output-enabled",
-                "--version",
-                "--help",
-            ],
-        ),
-        verb_words: 4,
-    },
-    Tool {
-        names: &["docker", "podman", "nerdctl", "buildah"],
-        grammar: Grammar::new(
-            &[
-                "--config",
-                "-c",
-                "--context",
-                "--connection",
-                "-H",
-                "--host",
-                "-l",
-                "--log-level",
-                "--tlscacert",
-                "--tlscert",
-                "--tlskey",
-                "--root",
-                "--runroot",
-                "--url",
-                "--identity",
-                "--storage-driver",
-                "--storage-opt",
-                "--namespace",
-                "-n",
-                "-a",
-                "--address",
-                "--cgroup-manager",
-                "--conmon",
-                "--runtime",
-                "--tmpdir",
-                "-f",
-                "--file",
-                "-p",
-                "--project-name",
-                "--profile",
-                "--project-directory",
-                "--env-file",
-            ],
-            &[
-                "-D",
-                "--debug",
-                "--tls",
-                "--tlsverify",
-                "-r",
-                "--remote",
-                "-v",
-                "--version",
-            ],
-        ),
-        verb_words: 3,
-    },
-    Tool {
-        names: &["gh", "glab"],
-        grammar: Grammar::new(&["-R", "--repo", "--hostname"], &["--help", "--version"]),
-        verb_words: 2,
-    },
-    Tool {
-        names: &["npm", "pnpm", "yarn", "bun"],
-        grammar: Grammar::new(
-            &[
-                "--prefix",
-                "-C",
-                "--dir",
-                "--cwd",
-                "--registry",
-                "-w",
-                "--workspace",
-                "--filter",
-                "-F",
-                "--loglevel",
-                "--userconfig",
-                "--globalconfig",
-                "--cache",
-                "--tag",
-                "--otp",
-                "--access",
-                "--scope",
-                "--config",
-                "-c",
-                "--script-shell",
-            ],
-            &[
-                "-s",
-                "-g",
-                "-q",
-                "-d",
-                "-y",
-                "-r",
-                "--silent",
-                "--global",
-                "--quiet",
-                "--workspaces",
-                "--yes",
-                "--recursive",
-                "--if-present",
-                "--ignore-scripts",
-                "--force",
-                "--json",
-                "--dry-run",
-                "--offline",
-                "--prefer-offline",
-                "--no-audit",
-                "--no-fund",
-                "--include-workspace-root",
-                "--verbose",
-            ],
-        ),
-        verb_words: 2,
-    },
-    Tool {
-        names: &["cargo"],
-        grammar: Grammar::new(
-            &[
-                "--config",
-                "-Z",
-                "-C",
-                "--color",
-                "--manifest-path",
-                "--target-dir",
-                "-p",
-                "--package",
-            ],
-            &[
-                "-v",
-                "-q",
-                "-V",
-                "--verbose",
-                "--quiet",
-                "--locked",
-                "--offline",
-                "--frozen",
-                "--list",
-            ],
-        ),
-        verb_words: 2,
-    },
-    Tool {
-        names: &[
-            "twine", "poetry", "uv", "hatch", "flit", "pdm", "gem", "mvn", "gradle", "nuget", "dotnet",
-        ],
-        grammar: Grammar::new(
-            &[
-                "-C",
-                "--directory",
-                "--project",
-                "-P",
-                "--config-file",
-                "--cache-dir",
-                "-f",
-                "--file",
-                "-s",
-                "--settings",
-                "-p",
-                "--project-dir",
-                "-t",
-                "--toml",
-                "-D",
-            ],
-            &[
-                "-q",
-                "-v",
-                "-n",
-                "-B",
-                "-o",
-                "-U",
-                "-X",
-                "--quiet",
-                "--verbose",
-                "--no-color",
-                "--no-interaction",
-                "--no-ansi",
-                "--offline",
-            ],
-        ),
-        verb_words: 2,
-    },
-    Tool {
-        names: &[
-            "pulumi",
-            "cdk",
-            "serverless",
-            "sls",
-            "vercel",
-            "netlify",
-            "wrangler",
-            "fly",
-            "flyctl",
-            "heroku",
-            "firebase",
-            "eksctl",
-            "argocd",
-            "flux",
-            "ansible",
-        ],
-        grammar: Grammar::new(
-            &[
-                "-C",
-                "--cwd",
-                "-s",
-                "--stack",
-                "--color",
-                "--profile",
-                "-a",
-                "--app",
-                "--context",
-                "-c",
-                "--config",
-                "-t",
-                "--token",
-                "--scope",
-                "-P",
-                "--project",
-                "--region",
-                "--stage",
-                "-n",
-                "--namespace",
-                "--cluster",
-                "--server",
-                "--kubeconfig",
-                "-e",
-                "--env",
-            ],
-            &[
-                "-v",
-                "-y",
-                "--yes",
-                "--verbose",
-                "--debug",
-                "--non-interactive",
-                "--logtostderr",
-                "--emoji",
-            ],
-        ),
-        verb_words: 3,
-    },
-    Tool {
-        names: &["systemctl", "launchctl"],
-        grammar: Grammar::new(
-            &[
-                "-H",
-                "--host",
-                "-M",
-                "--machine",
-                "-t",
-                "--type",
-                "-p",
-                "--property",
-                "-s",
-                "--signal",
-                "-n",
-                "--lines",
-                "-o",
-                "--output",
-                "--root",
-            ],
-            &[
-                "-a",
-                "-f",
-                "-l",
-                "-q",
-                "--user",
-                "--system",
-                "--now",
-                "--force",
-                "--no-pager",
-                "--quiet",
-                "--global",
-                "--runtime",
-                "--no-block",
-            ],
-        ),
-        verb_words: 1,
-    },
-];
+/// Readings of one command line; more belong to no command that runs.
+const READINGS_MAX: usize = 256;
+/// Places of a verb's second and later words.
+const PLACES_MAX: usize = 6;
 
 /// One reading of a tool's command line: the words of the verb, and where the rest begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -514,36 +16,110 @@ pub(super) struct Verb<'a> {
     pub(super) rest: usize,
 }
 
-/// Each way to read the verb of `name` called with `words`, from its first word alone to all that it may have.
-pub(super) fn verbs<'a>(name: &[u8], words: &[&'a [u8]]) -> Vec<Verb<'a>> {
-    let Some(tool) = TOOLS
-        .iter()
-        .find(|tool| tool.names.iter().any(|known| known.as_bytes() == name))
-    else {
-        return Vec::new();
-    };
+/// Each way to read the verb of a program called with `words`, from its first word alone to all that it may have; and whether there would have
+/// been more.
+pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'a>>, bool) {
+    if program.words == 0 {
+        return (Vec::new(), false);
+    }
     // `cargo +nightly publish`
-    let toolchain = usize::from(name == b"cargo" && words.first().is_some_and(|word| word.starts_with(b"+")));
-    let mut last = vec![Verb {
-        words: Vec::new(),
-        rest: toolchain,
-    }];
-    let mut all = Vec::new();
-    for _ in 0..tool.verb_words {
+    let start = usize::from(program.toolchain && words.first().is_some_and(|word| word.starts_with(b"+")));
+    let first = program.grammar.operands(words, start);
+    let mut cut = first.cut;
+    let mut last: Vec<Verb<'a>> = Vec::new();
+    for at in first.at {
+        let Some(word) = words.get(at) else { continue };
+        last.push(Verb {
+            words: vec![*word],
+            rest: at + 1,
+        });
+        last.extend(abbreviated(program, word).map(|verb| Verb {
+            words: vec![verb],
+            rest: at + 1,
+        }));
+    }
+    let mut all = last.clone();
+    last.retain(|verb| program.groups.is_empty() || verb.words.iter().any(|word| has(&program.groups, word)));
+    for _ in 1..program.words {
         let mut longer: Vec<Verb<'a>> = Vec::new();
         for verb in &last {
-            for at in tool.grammar.operands(words, verb.rest) {
+            for at in program
+                .grammar
+                .operands(words, verb.rest)
+                .at
+                .into_iter()
+                .take(PLACES_MAX)
+            {
                 let read = Verb {
                     words: verb.words.iter().copied().chain(words.get(at).copied()).collect(),
                     rest: at + 1,
                 };
-                if longer.len() < READINGS_MAX && !longer.contains(&read) {
+                if !longer.contains(&read) {
                     longer.push(read);
                 }
             }
         }
-        all.extend(longer.iter().cloned());
+        cut |= all.len() + longer.len() > READINGS_MAX;
+        all.extend(longer.iter().take(READINGS_MAX.saturating_sub(all.len())).cloned());
         last = longer;
+        last.truncate(READINGS_MAX);
     }
-    all
+    let others: Vec<Verb<'a>> = all.iter().flat_map(|verb| meant(program, verb, words)).collect();
+    all.extend(others);
+    (all, cut)
+}
+
+/// The verbs that an unknown word abbreviates.
+fn abbreviated<'p>(program: &'p Program, word: &[u8]) -> impl Iterator<Item = &'p [u8]> {
+    let known = !program.abbreviates || is_own(program, word);
+    let word = word.to_vec();
+    program
+        .verbs
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(move |verb| !known && verb.starts_with(&word))
+}
+
+/// Whether a word is one of the program's own verbs, so that nobody can have defined it.
+pub(super) fn is_own(program: &Program, word: &[u8]) -> bool {
+    has(&program.verbs, word)
+        || program
+            .same
+            .iter()
+            .any(|(verb, _)| verb.len() == 1 && verb.first().is_some_and(|only| **only == *word))
+}
+
+/// The verbs that this one means; a word with a dash may stand anywhere behind it.
+fn meant<'a>(program: &'a Program, verb: &Verb<'a>, words: &[&[u8]]) -> Vec<Verb<'a>> {
+    let is = |same: &Words| {
+        let mut read = verb.words.iter();
+        let rest = words.get(verb.rest..).unwrap_or_default();
+        let fits = same.iter().all(|word| {
+            if word.starts_with(b"-") {
+                rest.iter().any(|given| option(given) == option(word))
+            } else {
+                read.next() == Some(&word.as_ref())
+            }
+        });
+        fits && read.next().is_none()
+    };
+    let same = program.same.iter().filter(|(same, _)| is(same));
+    same.map(|(_, other)| Verb {
+        words: other.iter().map(AsRef::as_ref).collect(),
+        rest: verb.rest,
+    })
+    .collect()
+}
+
+/// An option without its dashes, `--flag=true` as `flag`.
+fn option(word: &[u8]) -> &[u8] {
+    let word = word
+        .strip_prefix(b"--")
+        .or_else(|| word.strip_prefix(b"-"))
+        .unwrap_or_default();
+    word.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+fn has(list: &[Box<[u8]>], word: &[u8]) -> bool {
+    list.iter().any(|entry| **entry == *word)
 }

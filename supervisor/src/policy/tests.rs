@@ -1,0 +1,514 @@
+//! Whole policies: files in, answers out.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Command, Diagnostics, Endpoint, FileOp, Mode, NetOp, Nobody, Policy, Profile, Request, Scope, Subject, load,
+};
+use crate::decision::Decision::{self, Allow, AuditOnly, Block, RequireApproval};
+
+/// A machine with folders of its own: packs are written, then loaded.
+struct Machine {
+    dir: tempfile::TempDir,
+    scope: Scope,
+    system: Vec<PathBuf>,
+    profile: Profile,
+    launch: Vec<String>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for folder in ["ws", "home", "policy.d", "search"] {
+            std::fs::create_dir(root.join(folder)).unwrap();
+        }
+        Self {
+            scope: Scope {
+                workspace: root.join("ws"),
+                home: root.join("home"),
+                tmp: vec![root.join("tmp")],
+            },
+            system: vec!["/usr".into(), "/etc/ssl".into()],
+            profile: Profile {
+                name: "test".to_owned(),
+                ..Profile::default()
+            },
+            launch: Vec::new(),
+            dir,
+        }
+    }
+
+    fn root(&self) -> &Path {
+        self.scope.workspace.parent().unwrap()
+    }
+
+    /// Adds a pack to the launch.
+    fn with(mut self, pack: &str) -> Self {
+        let file = self.root().join(format!("launch{}.yaml", self.launch.len()));
+        let text = if pack.contains("metadata") {
+            pack.to_owned()
+        } else {
+            format!("metadata: {{id: launch{}}}\n{pack}\n", self.launch.len())
+        };
+        std::fs::write(&file, text).unwrap();
+        self.launch.push(file.display().to_string());
+        self
+    }
+
+    fn machine(self, pack: &str) -> Self {
+        let text = format!("metadata: {{id: machine}}\n{pack}\n");
+        std::fs::write(self.root().join("policy.d/a.yaml"), text).unwrap();
+        self
+    }
+
+    fn repository(self, pack: &str) -> Self {
+        let text = format!("metadata: {{id: repository}}\n{pack}\n");
+        std::fs::create_dir_all(self.scope.workspace.join(".cavra")).unwrap();
+        std::fs::write(self.scope.workspace.join(".cavra/policy.yaml"), text).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<Policy, Diagnostics> {
+        load(&Request {
+            launch: &self.launch,
+            profile: &self.profile,
+            machine_dir: &self.root().join("policy.d"),
+            repository: Some(&self.scope.workspace.join(".cavra/policy.yaml")),
+            search: &[self.root().join("search")],
+            scope: &self.scope,
+            system_trees: &self.system,
+            env: &|_| None,
+            agent: "tester",
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        self.load().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self) -> String {
+        self.load().err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    /// `ws/x`, `home/x`, `tmp/x` of this machine; other paths as they are.
+    fn path(&self, path: &str) -> Vec<u8> {
+        let own = ["ws", "home", "tmp", "real", "link"]
+            .iter()
+            .any(|tree| path.split('/').next() == Some(tree));
+        let path = if own { self.root().join(path) } else { path.into() };
+        path.into_os_string().into_encoded_bytes()
+    }
+}
+
+fn run<'a>(file: &'a str, argv: &[&'a str]) -> Command<'a> {
+    Command {
+        file: file.as_bytes(),
+        argv: argv.iter().map(|word| word.as_bytes()).collect(),
+        cwd: b"/",
+        ..Command::default()
+    }
+}
+
+#[test]
+fn only_machine_and_launch_packs_switch_enforcement_off_and_only_all_of_them() {
+    for (machine, launch, repository, mode) in [
+        ("", vec!["mode: audit"], "", Mode::Audit),
+        ("", vec!["metadata: {id: x, mode: audit_only}"], "", Mode::Audit),
+        ("", vec!["mode: audit", "mode: enforce"], "", Mode::Enforce),
+        ("", vec!["mode: audit", ""], "", Mode::Enforce),
+        ("mode: audit", vec![""], "", Mode::Enforce),
+        ("mode: enforce", vec!["mode: audit"], "", Mode::Enforce),
+        ("mode: audit", vec!["mode: audit"], "", Mode::Audit),
+        ("", vec![""], "mode: audit", Mode::Enforce),
+        ("", vec!["mode: audit"], "mode: enforce", Mode::Audit),
+        ("", vec!["metadata: {id: x, mode: strict_regulated}"], "", Mode::Enforce),
+    ] {
+        let mut world = Machine::new();
+        for pack in &launch {
+            world = world.with(pack);
+        }
+        if !machine.is_empty() {
+            world = world.machine(machine);
+        }
+        if !repository.is_empty() {
+            world = world.repository(repository);
+        }
+        assert_eq!(world.policy().mode(), mode, "{machine} {launch:?} {repository}");
+    }
+}
+
+#[test]
+fn paths_are_answered_as_people_expect() {
+    let link = |world: &Machine| {
+        std::fs::create_dir(world.root().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", world.root().join("link")).unwrap();
+        std::os::unix::fs::symlink("docs", world.scope.workspace.join("iam")).unwrap();
+    };
+    let rows: &[(&str, &str, Decision)] = &[
+        ("filesystem: {block_write: [~/.ssh/**]}", "home/.ssh/id", Block),
+        ("filesystem: {block_write: [./iam/**]}", "ws/docs/x", Block),
+        ("filesystem: {block_write: [iam/**]}", "ws/iam/x", Block),
+        ("filesystem: {block_write: [iam/**]}", "ws/docs/x", Block),
+        ("filesystem: {block_write: [iam/**]}", "ws/other/x", Allow),
+        ("filesystem: {block_write: [secret/]}", "ws/secret/a/b", Block),
+        ("filesystem: {block_write: [secret/]}", "ws/secret", Block),
+        ("filesystem: {block_write: ['${workspace}/../link/**']}", "", Block),
+        (
+            "filesystem: {default_write: block, allow_write: ['${workspace}/iam/**']}",
+            "ws/iam/x",
+            Allow,
+        ),
+        (
+            "filesystem: {default_write: block, allow_write: ['${workspace}/iam/**']}",
+            "ws/docs/x",
+            Block,
+        ),
+        ("filesystem: {block_write: [\"**/x.pem\"]}", "/etc/ssl/x.pem", Allow),
+        ("filesystem: {block_write: [/etc/ssl/x.pem]}", "/etc/ssl/x.pem", Block),
+        (
+            "filesystem: {require_approval_write: [a], block_write: [a]}",
+            "ws/a",
+            Block,
+        ),
+        (
+            "filesystem: {allow_write: [a], require_approval_write: [a]}",
+            "ws/a",
+            RequireApproval,
+        ),
+        (
+            "filesystem: {allow_write: ['${workspace}/**'], audit_only_write: [a]}",
+            "ws/a",
+            AuditOnly,
+        ),
+        ("{}", "/anything", Allow),
+    ];
+    for (pack, path, wanted) in rows {
+        let world = Machine::new();
+        link(&world);
+        let world = world.with(if *pack == "{}" { "" } else { pack });
+        if path.is_empty() {
+            assert!(world.error().contains("never matches"), "{pack}: {}", world.error());
+            continue;
+        }
+        let found = world.policy().file(FileOp::Write, &world.path(path), &Nobody).decision;
+        assert_eq!(found, *wanted, "{pack} {path}");
+    }
+    let world = Machine::new();
+    link(&world);
+    let pack = format!("filesystem: {{block_read: ['{}/link/**']}}", world.root().display());
+    let world = world.with(&pack);
+    let policy = world.policy();
+    let found = policy.file(FileOp::Read, &world.path("real/x"), &Nobody);
+    assert_eq!(found.decision, Block, "a block goes through a link");
+}
+
+#[test]
+fn a_workspace_in_a_system_tree_keeps_its_patterns_by_name() {
+    for (workspace, path, wanted) in [
+        ("/usr/src/p", "/usr/src/p/a/.env", Block),
+        ("/usr/src/p", "/usr/src/q/.env", Allow),
+        ("/usr/src/p", "/usr/src/p", Allow),
+        ("/", "/usr/share/.env", Allow),
+        ("/", "/srv/.env", Block),
+        ("/srv", "/srv/.env", Block),
+    ] {
+        let mut world = Machine::new().with("filesystem: {block_read: [.env]}");
+        world.scope.workspace = workspace.into();
+        let policy = load(&Request {
+            launch: &world.launch,
+            profile: &world.profile,
+            machine_dir: Path::new("/nonexistent"),
+            repository: None,
+            search: &[],
+            scope: &world.scope,
+            system_trees: &world.system,
+            env: &|_| None,
+            agent: "",
+        })
+        .unwrap();
+        let found = policy.file(FileOp::Read, path.as_bytes(), &Nobody).decision;
+        assert_eq!(found, wanted, "{workspace} {path}");
+    }
+}
+
+#[test]
+fn hard_links_are_looked_for_under_each_name_that_a_rule_writes_out() {
+    let world = Machine::new()
+        .with("filesystem: {block_read: [.env, '**/id_rsa', '*.pem', iam/x, '**/a/b'], allow_read: [ok]}");
+    let mut wanted: Vec<Vec<u8>> = ["ws/.env", "home/.env", "ws/id_rsa", "home/id_rsa", "ws/iam/x"]
+        .iter()
+        .map(|path| world.path(path))
+        .collect();
+    wanted.sort();
+    assert_eq!(world.policy().literal_paths(), wanted);
+}
+
+#[test]
+fn a_layer_that_can_not_be_read_is_never_left_out() {
+    let world = Machine::new().with("");
+    let machine = world.root().join("policy.d");
+    std::fs::remove_dir(&machine).unwrap();
+    assert!(world.load().is_ok(), "no folder is no layer");
+    std::fs::write(&machine, "x").unwrap();
+    assert!(world.error().contains("never left out"), "{}", world.error());
+    std::fs::remove_file(&machine).unwrap();
+    std::os::unix::fs::symlink("loop", world.root().join("loop")).unwrap();
+    std::os::unix::fs::symlink("loop", &machine).unwrap();
+    assert!(world.error().contains("never left out"), "{}", world.error());
+    std::fs::remove_file(&machine).unwrap();
+    std::fs::create_dir(&machine).unwrap();
+    std::fs::write(machine.join("a.yml"), "").unwrap();
+    assert!(world.error().contains("rename it"), "{}", world.error());
+    std::fs::remove_file(machine.join("a.yml")).unwrap();
+    std::fs::create_dir(machine.join("b.yaml")).unwrap();
+    assert!(world.error().contains("is no file"), "{}", world.error());
+    std::fs::remove_dir(machine.join("b.yaml")).unwrap();
+    std::fs::create_dir(world.scope.workspace.join(".cavra")).unwrap();
+    std::os::unix::fs::symlink("nowhere", world.scope.workspace.join(".cavra/policy.yaml")).unwrap();
+    assert!(world.error().contains("policy.yaml"), "{}", world.error());
+}
+
+#[test]
+fn protected_branches_are_joined_and_never_empty_by_omission() {
+    let search = |world: &Machine| {
+        let text = "metadata: {id: parent}\ngit: {protected_branches: [prod]}\n";
+        std::fs::write(world.root().join("search/parent.yaml"), text).unwrap();
+    };
+    for (pack, branch, wanted) in [
+        (
+            "metadata: {id: c, inherits: parent}\ngit: {protected_branches: [main]}\n",
+            "prod",
+            Block,
+        ),
+        (
+            "metadata: {id: c, inherits: parent}\ngit: {protected_branches: [main]}\n",
+            "main",
+            Block,
+        ),
+        (
+            "metadata: {id: c, inherits: parent}\ngit: {protected_branches: [main]}\n",
+            "topic",
+            Allow,
+        ),
+        ("metadata: {id: c, inherits: parent}\ngit:\n", "prod", Block),
+        ("git: {push_protected: require_approval}", "main", RequireApproval),
+        ("git: {push_protected: require_approval}", "master", RequireApproval),
+        ("git: {some_flag: true}", "main", Block),
+        ("git: {some_flag: true}", "topic", Allow),
+        ("git: {protected_branches: [], push_protected: block}", "main", Allow),
+    ] {
+        let world = Machine::new()
+            .with(pack)
+            .with("metadata: {id: other}\ncommands: {default: allow}\n");
+        search(&world);
+        let policy = world.policy();
+        let found = policy.command(&run("/usr/bin/git", &["git", "push", "origin", branch]), &Nobody);
+        assert_eq!(found.decision, wanted, "{pack} {branch}: {:?}", found.rule);
+    }
+}
+
+/// A subject that is the programs of its list.
+struct Is(&'static [(&'static str, Option<&'static str>, bool)]);
+
+impl Subject for Is {
+    fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
+        self.0.contains(&(program, digest, tree))
+    }
+}
+
+#[test]
+fn a_rule_by_someone_holds_for_nobody_else() {
+    let hex = "0".repeat(64);
+    let digest: &'static str = Box::leak(hex.clone().into_boxed_str());
+    let git: Is = Is(&[("git", None, false)]);
+    let tree: Is = Is(&[("git", None, true)]);
+    let exact = Is(Box::leak(Box::new([("/usr/bin/git", Some(digest), false)])));
+    for (by, subject, wanted) in [
+        ("git", &git, Allow),
+        ("[npm, git]", &git, Allow),
+        ("{program: git}", &git, Allow),
+        ("{program: git, tree: true}", &git, Block),
+        ("{program: git, tree: true}", &tree, Allow),
+        ("[{program: git, tree: true}, npm]", &tree, Allow),
+        (
+            &format!("{{program: /usr/bin/git, digest: 'sha256:{hex}'}}"),
+            &exact,
+            Allow,
+        ),
+        (
+            &format!("{{program: /usr/bin/git, digest: {}}}", "f".repeat(64)),
+            &exact,
+            Block,
+        ),
+        ("npm", &git, Block),
+        ("{agent: tester}", &git, Allow),
+        ("{agent: other}", &git, Block),
+        ("{profile: test}", &git, Allow),
+        ("{profile: other, program: git}", &git, Block),
+        ("{profile: test, program: git}", &git, Allow),
+    ] {
+        let world = Machine::new().with(&format!(
+            "filesystem: {{default_read: block}}\nrules: [{{action: read_file, match: x, by: {by}, decision: allow}}]"
+        ));
+        let policy = world.policy();
+        let path = world.path("ws/x");
+        assert_eq!(policy.file(FileOp::Read, &path, subject).decision, wanted, "{by}");
+        if !by.contains("agent") && !by.contains("{profile: test}") {
+            assert_eq!(
+                policy.file(FileOp::Read, &path, &Nobody).decision,
+                Block,
+                "{by}: nobody"
+            );
+        }
+    }
+}
+
+#[test]
+fn folders_are_listed_where_something_below_can_be_read() {
+    for (pack, dir, wanted) in [
+        (
+            "filesystem: {default_read: block, allow_read: [/data/a/**]}",
+            "/",
+            Allow,
+        ),
+        (
+            "filesystem: {default_read: block, allow_read: [/data/a/**]}",
+            "/data",
+            Allow,
+        ),
+        (
+            "filesystem: {default_read: block, allow_read: [/data/a/**]}",
+            "/data/a",
+            Allow,
+        ),
+        (
+            "filesystem: {default_read: block, allow_read: [/data/a/**]}",
+            "/data/b",
+            Block,
+        ),
+        (
+            "filesystem: {default_read: block, allow_read: [/data/a/**]}",
+            "/secret",
+            Block,
+        ),
+        ("filesystem: {default_read: require_approval}", "/x", RequireApproval),
+        (
+            "filesystem: {default_read: block, block_read: [/data/b/**]}",
+            "/data",
+            Block,
+        ),
+        ("filesystem: {block_read: ['${home}/.ssh/**']}", "home/.ssh", Block),
+        ("filesystem: {block_read: ['${home}/.ssh/**']}", "home", Allow),
+        ("filesystem: {block_read: ['${home}/.ssh/*.pub']}", "home/.ssh", Allow),
+    ] {
+        let world = Machine::new().with(pack);
+        let found = world.policy().names(&world.path(dir), &Nobody).decision;
+        assert_eq!(found, wanted, "{pack} {dir}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_all_packs_are_shown_in_one_pass() {
+    let world = Machine::new()
+        .with("filesystem: {block_read: ['/a/../b', ok], blok_write: [x]}\nnetwork: {allow: ['10.0.0.0/99', '1.2.3.4:x']}")
+        .with("metadata: {id: second}\nrules:\n- {action: read_file, match: '~root/x', except: ['$X'], decision: blok}\n- {action: write_file, match: a, decision: block, by: {program: g*, digest: 12}}\n")
+        .machine("commands: {block: ['  ']}")
+        .repository("network: {block: ['unix:${home}x']}\ncommand_grammar:\n- {names: [fine], words: 1}\n- {nams: [x]}");
+    let error = world.error();
+    for says in [
+        "a.yaml:2:20",
+        "launch0.yaml:2:27",
+        "launch0.yaml:2:43",
+        "launch0.yaml:3:19",
+        "launch0.yaml:3:34",
+        "launch1.yaml:3:30",
+        "launch1.yaml:3:50",
+        "launch1.yaml:3:67",
+        "did you mean `block`?",
+        "`12` is no digest",
+        "launch1.yaml:4:65",
+        "launch1.yaml:4:77",
+        "policy.yaml:2:19",
+        "a `/` behind it",
+        "policy.yaml:5:3",
+    ] {
+        assert!(error.contains(says), "{says}\n{error}");
+    }
+}
+
+#[test]
+fn an_id_names_one_pack_and_one_answer() {
+    let world = Machine::new()
+        .with("metadata: {id: same}\n")
+        .with("metadata: {id: same}\nmode: enforce\n");
+    assert!(
+        world.error().contains("two packs are called `same`"),
+        "{}",
+        world.error()
+    );
+    let world = Machine::new()
+        .with("metadata: {id: same}\n")
+        .with("metadata: {id: same}\n");
+    assert!(world.load().is_ok(), "one pack named twice is one pack");
+    let rule = |decision| format!("- {{id: r, action: read_file, match: x, decision: {decision}}}\n");
+    let world = Machine::new().with(&format!("rules:\n{}{}", rule("block"), rule("warn")));
+    assert!(world.error().contains("line 3 answers block"), "{}", world.error());
+    let world = Machine::new().with(&format!("rules:\n{}{}", rule("block"), rule("block")));
+    assert!(world.load().is_ok());
+}
+
+#[test]
+fn a_need_turns_a_launch_packs_default_and_nothing_else() {
+    let needs = |mut world: Machine| {
+        world.profile.needs.write = vec!["~/.tool/**".to_owned()];
+        world.profile.needs.network = vec!["192.0.2.1:443".to_owned()];
+        world
+    };
+    let closed = "filesystem: {default_write: block}\nnetwork: {default: block}";
+    for (world, wanted) in [
+        (Machine::new().with(closed), Allow),
+        (Machine::new().with("").machine(closed), Block),
+        (Machine::new().with("").repository(closed), Block),
+        (
+            Machine::new().with("filesystem: {block_write: [~/.tool/x]}\nnetwork: {block: [192.0.2.0/24]}"),
+            Block,
+        ),
+    ] {
+        let world = needs(world);
+        let policy = world.policy();
+        assert_eq!(
+            policy
+                .file(FileOp::Write, &world.path("home/.tool/x"), &Nobody)
+                .decision,
+            wanted
+        );
+        let end = Endpoint::Tcp("192.0.2.1".parse().unwrap(), 443);
+        assert_eq!(policy.network(NetOp::Connect, &end, &Nobody).decision, wanted);
+    }
+    let mut world = Machine::new().with("");
+    world.profile.needs.read = vec!["${hme}/x".to_owned()];
+    assert!(world.error().contains("needs.read"), "{}", world.error());
+}
+
+#[test]
+fn what_comes_with_the_program_loads_and_names_its_lines() {
+    let mut world = Machine::new();
+    world.launch = super::builtin::PACKS.iter().map(|(id, _)| (*id).to_owned()).collect();
+    let policy = world.policy();
+    let found = policy.file(FileOp::Read, &world.path("ws/.env"), &Nobody);
+    assert_eq!(
+        (found.decision, found.rule.id.as_str()),
+        (Block, "filesystem.read.block")
+    );
+    assert!(
+        found
+            .rule
+            .source
+            .as_ref()
+            .is_some_and(|source| source.line > 1 && source.file.starts_with("builtin:"))
+    );
+    assert_eq!(Profile::load(Some("claude"), "x", &[]).unwrap().name, "claude");
+    drop(world.dir);
+}
