@@ -349,7 +349,7 @@ impl Call<'_> {
         let (approver, reason, waited_ms, yes) = match outcome {
             Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),
             Outcome::Denied { by, reason, waited_ms } => (by, reason, waited_ms, false),
-            Outcome::Expired { waited_ms } => (String::new(), "nobody answered in time".to_owned(), waited_ms, false),
+            Outcome::Expired { why, waited_ms } => (String::new(), why, waited_ms, false),
         };
         let note = ApprovalNote {
             id: ticket.id().to_owned(),
