@@ -252,21 +252,7 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
                 call.boundary.listeners.bound(port, socket.as_fd())?;
             }
         }
-        Meaning::UnixPath(path) => {
-            let held = call.view().resolve(libc::AT_FDCWD, &path, Last::Keep)?;
-            let Some((dir, last)) = held.entry else {
-                return Err(Errno::EADDRINUSE.into());
-            };
-            if held.object.is_some() {
-                return Err(Errno::EADDRINUSE.into());
-            }
-            let canonical = crate::caller::resolve::entry_name(dir.as_fd(), &last)?;
-            call.permit(FileOp::Write, "bind", &Name::Path(canonical), None)?;
-            let folder = FdPath::new(std::os::fd::AsRawFd::as_raw_fd(&dir));
-            let address = unix_address(&[folder.as_c_str().to_bytes(), b"/", last.as_bytes()].concat())?;
-            crate::sys::process::set_umask(call.task.status()?.umask().ok_or(Errno::EACCES)?);
-            sys::bind(socket.as_fd(), &address)?;
-        }
+        Meaning::UnixPath(path) => super::paths::bind::bind_unix(call, socket.as_fd(), &bytes, &path)?,
     }
     drop(socket);
     Ok(Reply::Value(0))

@@ -367,4 +367,6 @@ fn refused(rows: &mut Vec<Row>) {
     calls!(rows, Refuse(Errno::ENOSYS), "flags or operations lie in memory; libraries fall back",
         clone3 io_uring_setup io_uring_enter io_uring_register landlock_create_ruleset landlock_add_rule landlock_restrict_self uselib);
     calls!(rows, Native, "tells which modules of security there are", lsm_get_self_attr lsm_list_modules mseal);
+    calls!(rows, Refuse(Errno::ENOSYS), "numbers that Linux keeps and no longer answers",
+        _sysctl getpmsg putpmsg afs_syscall tuxcall security epoll_ctl_old epoll_wait_old vserver);
 }

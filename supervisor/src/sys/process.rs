@@ -149,6 +149,14 @@ pub fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
+/// Runs `act` in `folder`, and goes back to `/`: `fchdir`, of this thread after [`own_fs`]. chdir(2).
+pub fn in_folder<T>(folder: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T, Errno> {
+    nix::unistd::fchdir(folder)?;
+    let result = act();
+    nix::unistd::chdir("/")?;
+    Ok(result)
+}
+
 /// `prctl` of a number alone. prctl(2).
 pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
     // SAFETY: only options whose arguments are plain numbers are asked for.
