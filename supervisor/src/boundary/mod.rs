@@ -6,6 +6,7 @@ mod exec;
 mod fixed;
 mod judge;
 mod listeners;
+mod names;
 mod network;
 mod others;
 mod paths;
@@ -24,7 +25,6 @@ use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
-use crate::resolver::Bindings;
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -58,8 +58,7 @@ pub struct Boundary {
     pub approvals: Approvals,
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
-    /// What the session was told about names.
-    pub names: Bindings,
+    names: names::Names,
     links: judge::LinkGuard,
     listeners: listeners::Listeners,
     pool: pool::Pool,
@@ -105,7 +104,7 @@ impl Boundary {
             mode,
             approvals,
             notices: warn.then(Notices::default),
-            names: Bindings::default(),
+            names: names::Names::default(),
             links,
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),

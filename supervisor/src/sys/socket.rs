@@ -49,6 +49,18 @@ pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) }.into())
 }
 
+/// A datagram socket of a family (AF_INET, AF_INET6) that receives and can send nothing, whoever holds it: shut for writing. `flags` may be
+/// SOCK_NONBLOCK. socket(2), shutdown(2).
+pub fn mute(family: i32, flags: i32) -> Result<OwnedFd, Errno> {
+    let fd = socket(family, libc::SOCK_DGRAM | flags, libc::IPPROTO_UDP)?;
+    // SAFETY: no memory is passed.
+    match check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }.into()) {
+        // Shut, and told that it was not connected (inet_shutdown, net/ipv4/af_inet.c).
+        Ok(_) | Err(Errno::ENOTCONN) => Ok(fd),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// An int-valued option at SOL_SOCKET. socket(7).
 pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
     let mut value: libc::c_int = 0;
