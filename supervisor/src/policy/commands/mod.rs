@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod against_git;
 mod aliases;
+mod certain;
 mod config;
 mod files;
 mod grammar;
@@ -20,6 +21,7 @@ mod wrappers;
 
 use std::borrow::Cow;
 
+use certain::Program;
 pub(super) use push::PushTarget;
 use repo::{Disk, Repo};
 pub(super) use table::Table;
@@ -38,6 +40,8 @@ pub(super) struct Meaning {
     pub(super) pushes: Vec<PushTarget>,
     /// It has more readings than any command that runs: to be refused.
     pub(super) unreadable: bool,
+    /// What runs for certain: what an allow goes by.
+    pub(super) program: Program,
 }
 
 /// Reads a command by the rows of `table`; what a push means, by the repository on disk.
@@ -52,6 +56,7 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
         lines: Vec::with_capacity(reading.spellings.len()),
         pushes: Vec::new(),
         unreadable: reading.cut,
+        program: Program::of(command),
     };
     let mut bytes = 0;
     for spelling in &reading.spellings {
