@@ -243,16 +243,13 @@ impl Call<'_> {
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         // The boundary itself is never only watched: what is out of reach stays so.
         if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
-            let durability = if verdict.decision >= Decision::Warn {
-                Durability::Written
-            } else {
-                Durability::Buffered
-            };
-            return self.record(matter, verdict, durability, |_| ()).map(drop);
+            return self.record(matter, verdict, Durability::Written, |_| ()).map(drop);
         }
         match verdict.decision {
-            Decision::Allow => self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop),
-            Decision::AuditOnly => self.record(matter, verdict, Durability::Written, |_| ()).map(drop),
+            // Written, not buffered: on a disk that fills, a thousand writes would be done before the loss of their records shows.
+            Decision::Allow | Decision::AuditOnly => {
+                self.record(matter, verdict, Durability::Written, |_| ()).map(drop)
+            }
             Decision::Warn => {
                 self.record(matter, verdict, Durability::Written, |_| ())?;
                 if let Some(notices) = &self.boundary.notices {
