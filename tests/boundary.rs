@@ -287,6 +287,54 @@ fn connections_are_judged_and_the_sessions_own_listeners_reached() {
     });
 }
 
+/// Ways to listen on every interface; each prints what it got.
+const EVERY_INTERFACE: &str = r"
+import ctypes, os, socket, struct
+def line(name, way):
+    try: way(); print(name, 'LISTENS')
+    except OSError as error: print(name, error.strerror)
+def bound(): socket.socket().bind(('0.0.0.0', 0))
+def six(): socket.socket(socket.AF_INET6).bind(('::', 0))
+def unbound(): s = socket.socket(); s.listen()
+def unspecified():
+    # The kernel takes AF_UNSPEC with the address 0 for AF_INET.
+    libc = ctypes.CDLL(None, use_errno=True)
+    s = socket.socket()
+    if libc.bind(s.fileno(), struct.pack('=HH4s8x', 0, 0, bytes(4)), 16): raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    s.listen()
+for way in bound, six, unbound, unspecified: line(way.__name__, way)
+";
+
+#[test]
+fn listening_on_every_interface_is_by_rule_however_it_is_asked() {
+    each(|world| {
+        let outcome = world.run(&[], &["python3", "-c", EVERY_INTERFACE]);
+        for way in ["bound", "six", "unbound", "unspecified"] {
+            let wanted = format!("{way} Permission denied");
+            assert!(
+                outcome.stdout().lines().any(|line| line == wanted),
+                "{wanted}: {}",
+                outcome.stdout()
+            );
+        }
+        let policy = world.write(
+            "p.yaml",
+            "metadata: {id: t}\nnetwork: {default: allow}\ncommands: {default: allow}\n",
+        );
+        let twin = world.run(
+            &["--policy", policy.to_str().expect("path")],
+            &["python3", "-c", EVERY_INTERFACE],
+        );
+        assert_eq!(
+            twin.stdout().matches("LISTENS").count(),
+            4,
+            "{}{}",
+            twin.stdout(),
+            twin.stderr()
+        );
+    });
+}
+
 #[test]
 fn a_held_request_goes_on_when_a_person_says_so() {
     for (answer, effect) in [("approve", true), ("deny", false)] {

@@ -297,6 +297,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
+        SYS_listen => network::listen,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

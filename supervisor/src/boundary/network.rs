@@ -16,6 +16,8 @@ use crate::sys::memory::read_exact;
 use crate::sys::path::{FdPath, c_string};
 use crate::sys::socket as sys;
 
+/// `AF_INET` as it stands in an address.
+const INET: u16 = 2;
 /// Bytes of one datagram or message with an address that are copied.
 const MESSAGE_MAX: u64 = 1 << 20;
 
@@ -90,6 +92,17 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok([&1u16.to_ne_bytes(), path, b"\0"].concat())
 }
 
+/// An address of which the kernel itself reads AF_UNSPEC as AF_INET: of binds and of datagrams (inet_bind, net/ipv4/af_inet.c; udp_sendmsg,
+/// net/ipv4/udp.c). Only connect means "disconnect" by it.
+fn named(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let [low, high, _, ..] = bytes.as_mut_slice()
+        && [*low, *high] == [0, 0]
+    {
+        [*low, *high] = INET.to_ne_bytes();
+    }
+    bytes
+}
+
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
@@ -103,7 +116,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 4, call.arg(5))?;
+    let bytes = named(address(call, 4, call.arg(5))?);
     let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
     let len = call.arg(2);
@@ -227,35 +240,60 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
+    let bytes = named(address(call, 1, call.arg(2))?);
     let socket = call.duplicate(call.int(0))?;
     match meaning(&bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
-            let target = shown(None, ip, port);
-            let matter = Matter {
-                action: "network_bind",
-                operation: "bind",
-                target: target.as_bytes(),
-                object: None,
-                argv: None,
-            };
-            // Unspecified is every interface here, not loopback.
-            let verdict = call.boundary.policy.network(
-                NetOp::Bind,
-                &Endpoint::Tcp(ip.to_canonical(), port),
-                &*call.task.program,
-            );
-            call.settle(&matter, &verdict)?;
+            permit_bind(call, "bind", ip, port)?;
             sys::bind(socket.as_fd(), &bytes)?;
-            if let Meaning::Tcp(_, port) = meaning(&sys::local_address(socket.as_fd())?)? {
-                call.boundary.listeners.bound(port, socket.as_fd())?;
-            }
+            remember(call, socket.as_fd())?;
         }
         Meaning::UnixPath(path) => super::paths::bind::bind_unix(call, socket.as_fd(), &bytes, &path)?,
     }
     drop(socket);
     Ok(Reply::Value(0))
+}
+
+/// `listen`: a socket without a port gets one here, on every interface, as if it had been bound there (inet_autobind).
+pub(super) fn listen(call: &Call<'_>) -> Result<Reply, Stop> {
+    let socket = call.duplicate(call.int(0))?;
+    match sys::local_address(socket.as_fd()).map(|bytes| meaning(&bytes)) {
+        Ok(Ok(Meaning::Tcp(ip, 0))) => {
+            permit_bind(call, "listen", ip, 0)?;
+            sys::listen(socket.as_fd(), call.int(1))?;
+            remember(call, socket.as_fd())?;
+        }
+        _ => sys::listen(socket.as_fd(), call.int(1))?,
+    }
+    drop(socket);
+    Ok(Reply::Value(0))
+}
+
+/// Decides a local address. Unspecified is every interface here, not loopback.
+fn permit_bind(call: &Call<'_>, operation: &'static str, ip: IpAddr, port: u16) -> Result<(), Stop> {
+    let target = shown(None, ip, port);
+    let matter = Matter {
+        action: "network_bind",
+        operation,
+        target: target.as_bytes(),
+        object: None,
+        argv: None,
+    };
+    let endpoint = Endpoint::Tcp(ip.to_canonical(), port);
+    let verdict = call
+        .boundary
+        .policy
+        .network(NetOp::Bind, &endpoint, &*call.task.program);
+    call.settle(&matter, &verdict)
+}
+
+/// What is bound is the session's own from now on.
+fn remember(call: &Call<'_>, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    if let Meaning::Tcp(_, port) = meaning(&sys::local_address(socket)?)? {
+        call.boundary.listeners.bound(port, socket)?;
+    }
+    Ok(())
 }
 
 /// Sockets that are not plainly native.

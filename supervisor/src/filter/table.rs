@@ -262,7 +262,7 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
 
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
-        accept accept4 recvfrom recvmsg recvmmsg shutdown listen getsockname getpeername getsockopt);
+        accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
     rows.push(Row {
         name: "setsockopt",
         nr: nr::setsockopt,
@@ -277,6 +277,12 @@ fn network(rows: &mut Vec<Row>) {
         reason: "a shared port may have listeners of others, so the session must know that it shares",
     });
     calls!(rows, Notify, "names an address", connect bind);
+    calls!(
+        rows,
+        Notify,
+        "gives a socket without a port one on every interface",
+        listen
+    );
     let fastopen = |arg| {
         (
             Refuse(Errno::EOPNOTSUPP),
