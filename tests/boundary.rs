@@ -287,6 +287,33 @@ fn connections_are_judged_and_the_sessions_own_listeners_reached() {
     });
 }
 
+/// More opens that wait than the supervisor has threads, and then a call that must not wait for them.
+const MANY_WAIT: &str = r"
+import os, threading, time
+os.mkfifo('pipe')
+got = []
+def wait():
+    try: os.close(os.open('pipe', os.O_RDONLY)); got.append('opened')
+    except OSError as error: got.append(error.strerror)
+threads = [threading.Thread(target=wait) for _ in range(1100)]
+for thread in threads: thread.start()
+while 'Too many open files in system' not in got: time.sleep(0.01)
+print(open('ordinary').read())
+while len(got) < len(threads):
+    try: os.close(os.open('pipe', os.O_WRONLY | os.O_NONBLOCK))
+    except OSError: time.sleep(0.01)
+print(got.count('opened') >= 1000)
+";
+
+#[test]
+fn calls_that_wait_leave_room_for_the_others() {
+    each(|world| {
+        world.write("ordinary", "read");
+        let outcome = world.run(&[], &["python3", "-c", MANY_WAIT]);
+        assert_eq!(outcome.stdout(), "read\nTrue\n", "{}", outcome.stderr());
+    });
+}
+
 /// Ways to listen on every interface; each prints what it got.
 const EVERY_INTERFACE: &str = r"
 import ctypes, os, socket, struct

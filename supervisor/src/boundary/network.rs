@@ -108,7 +108,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
-        pool::about_to_block();
+        pool::about_to_block()?;
     }
     sys::connect(socket.as_fd(), &target.address)?;
     drop(socket);
@@ -127,7 +127,7 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     if !data.is_empty() {
         read_exact(call.notification.tid, call.pointer(1), &mut data)?;
     }
-    pool::about_to_block();
+    pool::about_to_block()?;
     Ok(Reply::Value(sys::send_to(
         socket.as_fd(),
         &data,
