@@ -204,9 +204,7 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
             ..command
         };
         let other = call.boundary.policy.command(&interpreted, &*call.task.program);
-        // A pack's default says nothing about the interpreter of a script that a rule allows by its name.
-        let ruled = |rule: &crate::policy::Rule| !rule.pattern.is_empty();
-        if other.decision > verdict.decision && (ruled(other.rule) || !ruled(verdict.rule)) {
+        if other.decision > verdict.decision {
             verdict = other;
         }
     }

@@ -4,6 +4,7 @@
 
 mod exec;
 mod fixed;
+mod ipc;
 mod judge;
 mod listeners;
 mod names;
@@ -11,6 +12,7 @@ mod network;
 mod others;
 mod paths;
 mod pool;
+mod signals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -60,6 +62,7 @@ pub struct Boundary {
     pub notices: Option<Notices>,
     names: names::Names,
     links: judge::LinkGuard,
+    ipc: ipc::Made,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -106,6 +109,7 @@ impl Boundary {
             notices: warn.then(Notices::default),
             names: names::Names::default(),
             links,
+            ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -294,6 +298,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_execve => exec::execve,
         SYS_execveat => exec::execveat,
         SYS_connect => network::connect,
+        SYS_listen => listeners::listen,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
@@ -338,6 +343,24 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_kill => signals::kill,
+        SYS_tkill => signals::tkill,
+        SYS_tgkill => signals::tgkill,
+        SYS_rt_sigqueueinfo => signals::queue,
+        SYS_rt_tgsigqueueinfo => signals::tgkill,
+        SYS_pidfd_send_signal => signals::pidfd_send_signal,
+        SYS_fcntl => signals::set_owner,
+        SYS_shmget => ipc::shmget,
+        SYS_semget => ipc::semget,
+        SYS_msgget => ipc::msgget,
+        SYS_shmat => ipc::memory,
+        SYS_shmctl => ipc::shmctl,
+        SYS_semop => ipc::semaphores,
+        SYS_semtimedop => ipc::semaphores,
+        SYS_semctl => ipc::semctl,
+        SYS_msgsnd => ipc::queue,
+        SYS_msgrcv => ipc::queue,
+        SYS_msgctl => ipc::msgctl,
     }
 }
 

@@ -47,8 +47,11 @@ fn excepted(rules: &Rules, answer: &Answer) -> bool {
     match answer.rule_id {
         // CAVRA compares the end of a name, the boundary compares branches: `domain` is none of those it protects.
         "git.protected_branch.block_direct_push" => !matches!(branch, "main" | "master"),
-        // `commands.default` is ours: where a pack states it, CAVRA still asks for what no list names.
-        "commands.default.require_approval" => rules.id() == "cavra-workstation",
+        // `commands.default` is ours: where a pack states it, CAVRA still asks for what no list names. And a program by its path is
+        // another text to CAVRA; the boundary knows the file.
+        "commands.default.require_approval" => {
+            rules.id() == "cavra-workstation" || answer.target.starts_with(['/', '.'])
+        }
         _ => false,
     }
 }

@@ -65,13 +65,6 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    /// Whether it is the command as it was typed.
-    pub(super) fn is_as_given(&self, command: &Command<'_>) -> bool {
-        let typed =
-            matches!((self.head.as_slice(), command.argv.first()), ([head], Some(first)) if head.as_ref() == *first);
-        typed && self.rest == 1
-    }
-
     /// Writes the line into `out`: words joined by single spaces, blanks at both ends removed.
     pub(super) fn write(&self, command: &Command<'_>, out: &mut Vec<u8>) {
         out.clear();
@@ -87,19 +80,6 @@ impl<'a> Spelling<'a> {
             out.drain(..begin);
         }
     }
-}
-
-/// Whether the command's first word is a name of the program that runs: a program can be given any first word.
-pub(super) fn says_its_name(table: &Table, command: &Command<'_>) -> bool {
-    let (mut said, mut real) = (Vec::new(), Vec::new());
-    if let Some(first) = command.argv.first() {
-        add_names(table, first, &mut said);
-    }
-    add_names(table, command.file, &mut real);
-    for script in &command.chain {
-        add_names(table, script, &mut real);
-    }
-    said.iter().any(|name| real.contains(name))
 }
 
 /// Reads a command and what it contains.
