@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -229,7 +230,12 @@ impl Call<'_> {
         fill(&mut draft);
         // Where evidence can not be written, what owes it is refused (I6).
         self.boundary.journal.append(draft, durability).map_err(|error| {
-            tracing::error!(%error, "evidence could not be written: refused");
+            // Said for the 1st, 10th, 100th, …: a tree can ask as often as it likes (I8).
+            static REFUSED: AtomicU64 = AtomicU64::new(0);
+            let times = REFUSED.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if 10_u64.checked_pow(times.ilog10()) == Some(times) {
+                tracing::error!(%error, times, "evidence could not be written: refused");
+            }
             Stop::Errno(Errno::EACCES)
         })
     }
@@ -308,7 +314,9 @@ impl Call<'_> {
             reason: verdict.rule.reason.clone(),
             pid: self.task.tgid.0,
         };
-        pool::about_to_block();
+        if pool::about_to_block().is_err() {
+            return refuse("too many calls wait");
+        }
         let Ok(ticket) = self.boundary.desk.hold(ask) else {
             return refuse("too many requests are held");
         };
@@ -340,7 +348,7 @@ impl Call<'_> {
         let (approver, reason, waited_ms, yes) = match outcome {
             Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),
             Outcome::Denied { by, reason, waited_ms } => (by, reason, waited_ms, false),
-            Outcome::Expired { waited_ms } => (String::new(), "nobody answered in time".to_owned(), waited_ms, false),
+            Outcome::Expired { why, waited_ms } => (String::new(), why, waited_ms, false),
         };
         let note = ApprovalNote {
             id: ticket.id().to_owned(),

@@ -136,7 +136,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
-        Command::Evidence(command) => command.run(Style::of_stdout()),
+        Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
         Command::Decide(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
