@@ -40,6 +40,8 @@ rules! {
     SERVICE = "boundary.service.block", "a service outside the session would act there with the user's rights";
     SOCKET_KIND = "boundary.socket.block", "this kind of socket is not handed out";
     REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
+    NAME = "boundary.name.block", "what the connection begins with does not prove a name that a rule allows there";
+    CARRIED = "boundary.connection.end", "a connection by name has ended";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }
 
