@@ -62,6 +62,8 @@ pub const ROWS: &[Row] = &[
     race("race_sockaddr", "", 2_000),
     tricks("aliases", Twin::Open),
     tricks("side_doors", Twin::None),
+    tricks("network", Twin::Open),
+    tricks("reach", Twin::None),
 ];
 
 /// Techniques (by prefix) that no control can win, and why they are tried all the same.
@@ -84,6 +86,9 @@ pub const NO_CONTROL: &[(&str, &str)] = &[
         "read/proc_1_root",
         "the first process is another user's, or this one's parent",
     ),
+    ("socket/ping", "the machine gives no such sockets to this group"),
+    ("socket/alg", "the kernel has no such sockets"),
+    ("connect/smc", "the kernel has no such sockets"),
     ("call/userfault", "not for users here"),
 ];
 
@@ -105,6 +110,14 @@ pub const ALWAYS: &[&str] = &[
     "make/mknod_device",
     "make/mknod_block_device",
     "make/rename_whiteout",
+    "connect/fast_open",
+    "connect/multipath",
+    "connect/smc",
+    "udp/",
+    "socket/",
+    "unix/unix_datagram",
+    "unix/unix_raw_pair",
+    "unix/abstract",
     "exec/traced",
     "exec/seized",
     "exec/written_by",

@@ -677,17 +677,19 @@ static bool inode_xflags_call(void) {
     close(fd);
     return now.xflags != was;
 }
-static bool inode_generation(void) {
+static bool generation(unsigned long request) {
     int fd = ro_fd();
     long was = 0, now = 0, wanted;
     if (ioctl(fd, FS_IOC_GETVERSION, &was))
         return false;
     wanted = (was & 0xffffffff) ^ 1;
-    ioctl(fd, FS_IOC_SETVERSION, &wanted);
+    ioctl(fd, request, &wanted);
     ioctl(fd, FS_IOC_GETVERSION, &now);
     close(fd);
     return (int)now != (int)was;
 }
+static bool inode_generation(void) { return generation(FS_IOC_SETVERSION); }
+static bool inode_generation_ext4(void) { return generation(_IOW('f', 4, long)); }
 static bool chown_(void) { return chown(at("ro/file"), getuid(), getgid() == 0 ? 12345 : getgid()), metadata_changed(); }
 static bool fchown_(void) {
     int fd = ro_fd();
@@ -881,7 +883,7 @@ static const struct { int class; const char *name; bool (*attack)(void); } rows[
     ROW(17, "write", futimesat_), ROW(17, "write", futimesat_fd), ROW(17, "write", setxattr_), ROW(17, "write", lsetxattr_),
     ROW(17, "write", fsetxattr_), ROW(17, "write", setxattr_proc), ROW(17, "write", setxattrat_), ROW(17, "write", setxattrat_fd),
     ROW(17, "write", inode_flags), ROW(24, "write", inode_flags_high_half), ROW(17, "write", inode_xflags), ROW(17, "write", inode_xflags_call),
-    ROW(17, "write", inode_generation), ROW(17, "write", chown_), ROW(17, "write", fchown_), ROW(17, "write", fchownat_empty),
+    ROW(17, "write", inode_generation), ROW(17, "write", inode_generation_ext4), ROW(17, "write", chown_), ROW(17, "write", fchown_), ROW(17, "write", fchownat_empty),
     ROW(17, "write", folder_fd_chmod),
     ROW(19, "make", create_plain), ROW(19, "make", create_dangling), ROW(19, "make", create_dangling_chain),
     ROW(19, "make", create_dangling_creat), ROW(19, "make", create_through_link_folder), ROW(19, "make", mkdir_), ROW(19, "make", mkdir_slash),

@@ -308,6 +308,22 @@ static inline const char *outside(const char *name) {
     return "";
 }
 
+/* Whether the one outside noted an effect within a moment. */
+static inline bool noted(const char *what) {
+    int error = errno;
+    for (int i = 0; i < 60; i++) {
+        char text[65536] = "";
+        int fd = open(at("hits"), O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+        close(fd);
+        if (n > 0 && strstr(text, what))
+            return true;
+        usleep(10000);
+    }
+    errno = error;
+    return false;
+}
+static inline void forget(void) { truncate(at("hits"), 0); }
 /* Runs an attack in a child, for what may kill or change its process for good: 1 when it won, else minus its errno, -255 when killed. */
 static inline int in_child(bool (*attack)(void)) {
     fflush(stdout);

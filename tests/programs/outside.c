@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 
 static char memory_secret[64] = "FORBIDDEN memory";
@@ -26,14 +27,14 @@ static void hit(const char *what) {
     close(fd);
 }
 
-static int inet(int family, int type, int port, int *got) {
+static int inet(int family, int type, int port, bool loopback, int *got) {
     int fd = socket(family, type | SOCK_CLOEXEC, 0), one = 1;
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY)};
     socklen_t size = family == AF_INET6 ? sizeof six : sizeof four;
     struct sockaddr *address = family == AF_INET6 ? (void *)&six : (void *)&four;
     if (family == AF_INET6)
@@ -69,16 +70,17 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGURG, &action, NULL);
-    enum { TCP, TCP6, UDP, STREAM, DGRAM, ABSTRACT, ABSTRACT_DGRAM, COUNT };
-    static const char *names[COUNT] = {"tcp", "tcp6", "udp", "unix", "unix-dgram", "abstract", "abstract-dgram"};
-    int port = 0, port6 = 0, udp = 0, same;
+    enum { TCP, LOOP, TCP6, UDP, STREAM, DGRAM, ABSTRACT, ABSTRACT_DGRAM, COUNT };
+    static const char *names[COUNT] = {"tcp", "loop", "tcp6", "udp", "unix", "unix-dgram", "abstract", "abstract-dgram"};
+    int port = 0, loop = 0, port6 = 0, udp = 0, same;
     char abstract[64], abstract_dgram[64];
     snprintf(abstract, sizeof abstract, "attack-%d", getpid());
     snprintf(abstract_dgram, sizeof abstract_dgram, "attack-dgram-%d", getpid());
     struct pollfd polls[COUNT + 2] = {
-        [TCP] = {inet(AF_INET, SOCK_STREAM, 0, &port), POLLIN, 0},
-        [TCP6] = {inet(AF_INET6, SOCK_STREAM, port, &port6), POLLIN, 0},
-        [UDP] = {inet(AF_INET, SOCK_DGRAM, 0, &udp), POLLIN, 0},
+        [TCP] = {inet(AF_INET, SOCK_STREAM, 0, false, &port), POLLIN, 0},
+        [LOOP] = {inet(AF_INET, SOCK_STREAM, 0, true, &loop), POLLIN, 0},
+        [TCP6] = {inet(AF_INET6, SOCK_STREAM, port, false, &port6), POLLIN, 0},
+        [UDP] = {inet(AF_INET, SOCK_DGRAM, 0, false, &udp), POLLIN, 0},
         [STREAM] = {unix_(SOCK_STREAM, at("no/sock"), false), POLLIN, 0},
         [DGRAM] = {unix_(SOCK_DGRAM, at("no/dgram"), false), POLLIN, 0},
         [ABSTRACT] = {unix_(SOCK_STREAM, abstract, true), POLLIN, 0},
@@ -87,7 +89,7 @@ int main(int argc, char **argv) {
         [COUNT + 1] = {-1, POLLIN, 0},
     };
     int key = 0x0a770000 | (getpid() & 0xffff);
-    int shm = shmget(key, 4096, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600);
+    int shm = shmget(key, 4096, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600), semaphore = semget(key, 1, IPC_CREAT | 0600);
     char *segment = shmat(shm, NULL, 0);
     if (segment != (void *)-1)
         strcpy(segment, FORBIDDEN);
@@ -103,8 +105,8 @@ int main(int argc, char **argv) {
     int file = open(at("no/file"), O_RDONLY | O_CLOEXEC);
     put(at("hits"), "");
     FILE *out = fopen(at("outside.tmp"), "w");
-    fprintf(out, "pid=%d\ntcp=%d\nudp=%d\nabstract=%s\nabstract_dgram=%s\nkey=%d\nmq=%s\nsecret=%lu\nfile=%d\n", getpid(), port, udp, abstract,
-            abstract_dgram, key, mq_name, (unsigned long)(uintptr_t)memory_secret, file);
+    fprintf(out, "pid=%d\ntcp=%d\nloop=%d\nudp=%d\nabstract=%s\nabstract_dgram=%s\nkey=%d\nmq=%s\nsecret=%lu\nfile=%d\nshm=%d\nqueue=%d\nsemaphore=%d\n", getpid(), port, loop, udp, abstract,
+            abstract_dgram, key, mq_name, (unsigned long)(uintptr_t)memory_secret, file, shm, queue, semaphore);
     fclose(out);
     rename(at("outside.tmp"), at("outside"));
 
@@ -147,7 +149,7 @@ int main(int argc, char **argv) {
             if (fscanf(wish, "%d", &wanted) == 1 && wanted > 1024) {
                 if (polls[COUNT + 1].fd >= 0)
                     close(polls[COUNT + 1].fd);
-                polls[COUNT + 1].fd = inet(AF_INET, SOCK_STREAM, wanted, &same);
+                polls[COUNT + 1].fd = inet(AF_INET, SOCK_STREAM, wanted, false, &same);
                 unlink(at("ok/please-listen"));
                 put(at("ok/listening"), "");
             }
@@ -156,6 +158,7 @@ int main(int argc, char **argv) {
     }
     shmctl(shm, IPC_RMID, NULL);
     msgctl(queue, IPC_RMID, NULL);
+    semctl(semaphore, 0, IPC_RMID);
     mq_unlink(mq_name);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include <mqueue.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/personality.h>
 #include <sys/shm.h>
 #include <termios.h>
@@ -295,19 +296,61 @@ static bool tiocsti_stdin(void) {
     return ioctl(0, TIOCSTI, &byte) == 0;
 }
 /* ---- 32 ---- */
-static bool sysv_memory(void) {
-    int id = shmget(atoi(outside("key")), 0, 0);
+/* Each also makes an object of its own and uses it: who can not do that has shown nothing. */
+static bool attached(int id) {
     char *segment = id < 0 ? (void *)-1 : shmat(id, NULL, 0);
     return segment != (void *)-1 && !strncmp(segment, FORBIDDEN, 9);
 }
-static bool sysv_queue(void) {
-    struct { long type; char text[16]; } message = {0};
-    int id = msgget(atoi(outside("key")), 0);
+static bool own_memory(int key) {
+    int id = shmget(key, 4096, IPC_CREAT | IPC_EXCL | 0600), again = key == IPC_PRIVATE ? id : shmget(key, 4096, 0);
+    char *segment = id < 0 || again != id ? (void *)-1 : shmat(id, NULL, 0);
+    bool works = segment != (void *)-1 && strcpy(segment, "own") && shmctl(id, IPC_RMID, NULL) == 0;
+    if (!works)
+        die("memory of the session's own");
+    return works;
+}
+static bool sysv_memory(void) { return own_memory(getpid()) && attached(shmget(atoi(outside("key")), 0, 0)); }
+static bool sysv_memory_create(void) { return own_memory(IPC_PRIVATE) && attached(shmget(atoi(outside("key")), 4096, IPC_CREAT | 0600)); }
+static bool sysv_memory_id(void) { return attached(atoi(outside("shm"))); }
+static bool sysv_memory_listed(void) {
+    bool win = false;
+    for (int i = 0; i < 64; i++) {
+        struct shmid_ds found;
+        win |= attached(shmctl(i, SHM_STAT, &found));
+    }
+    return win;
+}
+struct text { long type; char text[16]; };
+static bool received(int id) {
+    struct text message = {0};
     bool win = id >= 0 && msgrcv(id, &message, sizeof message.text, 0, IPC_NOWAIT) > 0 && !strncmp(message.text, FORBIDDEN, 9);
     if (win)
         msgsnd(id, &message, sizeof message.text, IPC_NOWAIT);
     return win;
 }
+static bool sysv_queue(void) {
+    struct text message = {1, "own"};
+    int id = msgget(getpid(), IPC_CREAT | 0600);
+    if (msgsnd(id, &message, sizeof message.text, 0) || msgrcv(id, &message, sizeof message.text, 0, 0) < 0 || msgctl(id, IPC_RMID, NULL))
+        die("a queue of the session's own");
+    return received(msgget(atoi(outside("key")), 0));
+}
+static bool sysv_queue_id(void) { return received(atoi(outside("queue"))); }
+static bool sysv_queue_sent(void) {
+    struct text message = {7, "planted"};
+    return msgsnd(atoi(outside("queue")), &message, sizeof message.text, IPC_NOWAIT) == 0;
+}
+static bool sysv_semaphore(void) {
+    struct sembuf up = {0, 1, 0}, down = {0, -1, 0};
+    int id = semget(IPC_PRIVATE, 1, 0600);
+    if (semop(id, &up, 1) || semtimedop(id, &down, 1, NULL) || semctl(id, 0, IPC_RMID))
+        die("a semaphore of the session's own");
+    return semop(semget(atoi(outside("key")), 0, 0), &up, 1) == 0;
+}
+static bool sysv_semaphore_id(void) { return semctl(atoi(outside("semaphore")), 0, SETVAL, 5) == 0; }
+static bool sysv_queue_removed(void) { return msgctl(atoi(outside("queue")), IPC_RMID, NULL) == 0; }
+static bool sysv_memory_removed(void) { return shmctl(atoi(outside("shm")), IPC_RMID, NULL) == 0; }
+static bool posix_unlink(void) { return mq_unlink(outside("mq")) == 0; }
 static bool posix_queue(void) {
     char text[64] = "";
     mqd_t queue = mq_open(outside("mq"), O_RDWR | O_NONBLOCK);
@@ -340,7 +383,10 @@ static const struct row rows[] = {
     R(31, "device", dev_mem), R(31, "device", dev_kmsg), R(31, "device", dev_kvm), R(31, "device", dev_fuse), R(31, "device", dev_tun),
     R(31, "device", dev_loop), R(31, "device", dev_disk), R(31, "device", dev_vhost), R(31, "device", dev_port),
     R(31, "tty", tiocsti), R(31, "tty", tiocsti_high), R(31, "tty", tiocsti_stdin),
-    R(32, "ipc", posix_queue),
+    R(32, "ipc", sysv_memory), R(32, "ipc", sysv_memory_create), R(32, "ipc", sysv_memory_id), R(32, "ipc", sysv_memory_listed),
+    R(32, "ipc", sysv_queue), R(32, "ipc", sysv_queue_id), R(32, "ipc", sysv_queue_sent), R(32, "ipc", sysv_semaphore),
+    R(32, "ipc", sysv_semaphore_id), R(32, "ipc", sysv_queue_removed), R(32, "ipc", sysv_memory_removed), R(32, "ipc", posix_queue),
+    R(32, "ipc", posix_unlink),
 };
 
 int main(int argc, char **argv) {

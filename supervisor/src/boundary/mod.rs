@@ -4,6 +4,7 @@
 
 mod exec;
 mod fixed;
+mod ipc;
 mod judge;
 mod listeners;
 mod names;
@@ -60,6 +61,7 @@ pub struct Boundary {
     pub notices: Option<Notices>,
     names: names::Names,
     links: judge::LinkGuard,
+    ipc: ipc::Made,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -106,6 +108,7 @@ impl Boundary {
             notices: warn.then(Notices::default),
             names: names::Names::default(),
             links,
+            ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -294,6 +297,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_execve => exec::execve,
         SYS_execveat => exec::execveat,
         SYS_connect => network::connect,
+        SYS_listen => listeners::listen,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
@@ -338,6 +342,17 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_shmget => ipc::shmget,
+        SYS_semget => ipc::semget,
+        SYS_msgget => ipc::msgget,
+        SYS_shmat => ipc::memory,
+        SYS_shmctl => ipc::shmctl,
+        SYS_semop => ipc::semaphores,
+        SYS_semtimedop => ipc::semaphores,
+        SYS_semctl => ipc::semctl,
+        SYS_msgsnd => ipc::queue,
+        SYS_msgrcv => ipc::queue,
+        SYS_msgctl => ipc::msgctl,
     }
 }
 

@@ -85,6 +85,19 @@ fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
     }
 }
 
+/// Where the kernel takes AF_UNSPEC for AF_INET: a bind to the wildcard (`inet_bind`, net/ipv4/af_inet.c) and a datagram's address
+/// (`udp_sendmsg`, net/ipv4/udp.c) of IPv4 sockets. Only a connect disconnects by it.
+fn as_inet(socket: BorrowedFd<'_>, mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
+    if bytes.len() >= 16
+        && bytes.starts_with(&family(libc::AF_UNSPEC))
+        && sys::option(socket, libc::SO_DOMAIN)? == libc::AF_INET
+    {
+        bytes.splice(..2, family(libc::AF_INET));
+    }
+    Ok(bytes)
+}
+
 /// The address and port of a socket's own address.
 fn socket_address(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     match meaning(bytes)? {
@@ -142,6 +155,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
 pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 4, call.arg(5))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = as_inet(socket.as_fd(), bytes)?;
     if question(call, socket.as_fd(), &bytes)? {
         return Ok(Reply::Value(call.arg(2).cast_signed()));
     }
@@ -393,6 +407,7 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = as_inet(socket.as_fd(), bytes)?;
     match meaning(&bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {

@@ -4,9 +4,11 @@
 //! 3 evidence intact but interrupted, 125 cavractl itself failed.
 
 mod approvals;
+mod decide;
 mod doctor;
 mod evidence;
 mod run;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -41,6 +43,10 @@ enum Command {
     /// Decision records of sessions
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// Answer requests of CAVRA's adapters: 0 allow, 1 block, 4 require_approval, 2 no request
+    Decide(Box<decide::Decide>),
+    /// Answer such requests on a unix socket, as CAVRA's daemon does
+    Serve(serve::Serve),
     /// Show what is enforced on this machine, what is not and why; 0 only at full strength
     Doctor {
         /// As a JSON array
@@ -130,7 +136,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
-        Command::Evidence(command) => command.run(Style::of_stdout()),
+        Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
+        Command::Decide(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

@@ -192,6 +192,7 @@ impl Policy {
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
         let Meaning {
             lines,
+            given,
             pushes: targets,
             unreadable,
         } = meaning(&self.table, command);
@@ -207,8 +208,11 @@ impl Policy {
                 let mut strictest: Option<&Rule> = None;
                 for rule in &pack.commands {
                     if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                        && lines.iter().any(|line| {
-                            rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
+                        // A refusal holds for all that a command can mean, an allow only for what was typed.
+                        && lines.iter().enumerate().any(|(at, line)| {
+                            (rule.rule.decision != Decision::Allow || given.contains(&at))
+                                && rule.globs.iter().any(|g| g.matches(line))
+                                && !rule.except.iter().any(|g| g.matches(line))
                         })
                         && holds(&rule.by, by)
                     {

@@ -23,6 +23,7 @@ pub use diagnostics::{Code, Colour, Diagnostic, Diagnostics, Span};
 pub use engine::Policy;
 pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
+pub(crate) use pattern::Glob;
 pub use profile::{Env, Limits, Needs, Profile};
 pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};
 

@@ -13,7 +13,6 @@ use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
 use crate::resolver;
-use crate::sys::process::{prctl, second_listener_refused};
 use crate::text::printable;
 
 /// Packs of the machine, root's.
@@ -94,9 +93,6 @@ pub struct Prepared {
 
 /// Reads and checks everything. Nothing has started when this fails.
 pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
-    if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
-        return Err(LaunchError::Nested);
-    }
     crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());

@@ -27,6 +27,12 @@ pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
     check(rc.into()).map(|_| ())
 }
 
+/// `listen`. listen(2).
+pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }.into()).map(|_| ())
+}
+
 /// `sendto`. send(2).
 pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> Result<i64, Errno> {
     // SAFETY: the kernel reads `data.len()` and `address.len()` bytes, which outlive the call.
