@@ -140,7 +140,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
         return carried(call, socket, &bytes, proof);
     }
     if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
-        pool::about_to_block();
+        pool::about_to_block()?;
     }
     let result = sys::connect(socket.as_fd(), &target.address);
     if target.resolver && matches!(result, Ok(()) | Err(Errno::EINPROGRESS)) {
@@ -161,7 +161,7 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     }
     let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
     let data = message(call)?;
-    pool::about_to_block();
+    pool::about_to_block()?;
     Ok(Reply::Value(sys::send_to(
         socket.as_fd(),
         &data,
