@@ -3,12 +3,14 @@
 mod datagrams;
 mod dns;
 mod lookups;
+mod wire;
 
 use cavra_tests::{Suite, cases};
 
 fn main() -> std::process::ExitCode {
     Suite::new("network")
         .both(lookups::programs())
+        .both(wire::rows())
         .both(cases![
             lookups::no_random_label_reaches_the_upstream,
             lookups::names_at_special_addresses_are_refused_unless_placed,

@@ -36,6 +36,51 @@ const HOSTS_COUNTED: usize = 1000;
 /// Refused lookups that are recorded one by one (I8).
 const RECORDED_MAX: u32 = 1000;
 
+/// Hosts that the summary names.
+const SUMMARY_MAX: usize = 12;
+
+/// The hosts of a session for its summary, the busiest first; one line each.
+#[must_use]
+pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
+    let mut list: Vec<(&String, &Host)> = hosts.iter().collect();
+    list.sort_by_key(|(_, host)| std::cmp::Reverse((host.sent + host.received, host.connections)));
+    let mut text = String::new();
+    for (name, host) in list.iter().take(SUMMARY_MAX) {
+        let bytes = if host.direct < host.connections {
+            format!(", {} sent, {} received", size(host.sent), size(host.received))
+        } else {
+            String::new()
+        };
+        let direct = if host.direct > 0 {
+            format!(", {} direct", host.direct)
+        } else {
+            String::new()
+        };
+        let refused = if host.refused > 0 {
+            format!(", {} refused", host.refused)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!(
+            "  {name}: {} connections{direct}{bytes}{refused}\n",
+            host.connections
+        ));
+    }
+    if list.len() > SUMMARY_MAX {
+        text.push_str(&format!("  and {} more hosts\n", list.len() - SUMMARY_MAX));
+    }
+    text
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
 /// What the boundary knows of names.
 #[derive(Default)]
 pub(super) struct Names {
@@ -145,6 +190,13 @@ impl Boundary {
                 substitute,
             })
             .map_err(|_| std::io::Error::other("the resolver runs already"))
+    }
+
+    /// Gives an account of the connections that still go on. At the session's end, before its records are closed.
+    pub fn end_connections(&self) {
+        if let Some(relay) = self.names.relay() {
+            relay.end(self);
+        }
     }
 
     /// Each host that connections by name went to.
@@ -280,13 +332,17 @@ impl Guard for Boundary {
     }
 
     fn ended(&self, plan: &Plan<Who>, carried: &Carried) {
-        let name = carried.name.as_deref().or(plan.names.first().map(|name| &**name));
+        let name = carried
+            .name
+            .get()
+            .map(String::as_str)
+            .or(plan.names.first().map(|name| &**name));
         let host = shown(name, plan.to);
         let reason = format!(
             "{} bytes sent, {} received, {} ms",
-            carried.sent,
-            carried.received,
-            carried.lasted.as_millis()
+            carried.sent.load(Ordering::Relaxed),
+            carried.received.load(Ordering::Relaxed),
+            carried.since.elapsed().as_millis()
         );
         let rule = &*super::fixed::CARRIED;
         let draft = Draft {
@@ -308,8 +364,8 @@ impl Guard for Boundary {
         }
         self.names.count(host, |host| {
             host.connections += 1;
-            host.sent += carried.sent;
-            host.received += carried.received;
+            host.sent += carried.sent.load(Ordering::Relaxed);
+            host.received += carried.received.load(Ordering::Relaxed);
         });
     }
 }
@@ -463,7 +519,26 @@ fn interpreter(head: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::interpreter;
+    use super::{Host, egress, interpreter};
+
+    #[test]
+    fn the_summary_names_hosts_with_their_bytes() {
+        let host = |connections, direct, sent, refused| Host {
+            connections,
+            sent,
+            received: 2 * sent,
+            direct,
+            refused,
+        };
+        let hosts = [
+            ("a.test:443".to_owned(), host(2, 0, 20_000, 1)),
+            ("b.test:22".to_owned(), host(1, 1, 0, 0)),
+        ];
+        assert_eq!(
+            egress(&hosts.into()),
+            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connections, 1 direct\n"
+        );
+    }
 
     #[test]
     fn the_interpreter_is_read_and_nonsense_is_not() {

@@ -192,7 +192,7 @@ fn carried(call: &Call<'_>, socket: OwnedFd, bytes: &[u8], proof: Proof) -> Resu
         Err(Errno::EINPROGRESS) => {
             let began = Instant::now();
             if !proof.to.ip().is_loopback() {
-                pool::about_to_block();
+                pool::about_to_block()?;
             }
             while !sys::poll(upstream.as_fd(), libc::POLLOUT, 50)? && (waits || began.elapsed() < NOT_WAITING) {
                 call.still_waits()?;

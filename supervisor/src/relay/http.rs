@@ -273,15 +273,12 @@ pub(super) async fn carry<G: Guard>(
     guard: &G,
     plan: &Plan<G::Who>,
     ends: &pipe::Ends<'_>,
-    carried: &mut Carried,
+    carried: &Carried,
 ) -> io::Result<()> {
     let beginning = Beginning::default();
     let refused = AtomicBool::new(false);
-    let Carried {
-        name, sent, received, ..
-    } = carried;
     let there = async {
-        let result = requests(guard, plan, ends, &beginning, (name, sent)).await?;
+        let result = requests(guard, plan, ends, &beginning, carried).await?;
         if let Err(why) = result {
             refused.store(true, Ordering::Relaxed);
             if beginning.lock().is_empty() {
@@ -298,8 +295,8 @@ pub(super) async fn carry<G: Guard>(
         Ok(())
     };
     let see = |bytes: &[u8]| beginning.see(bytes);
-    let back = pipe::one_way(ends.upstream, ends.client, received, &see);
-    let whole = pipe::until_both(there, back).await;
+    let back = pipe::one_way(ends.upstream, ends.client, &carried.received, &see);
+    let whole = pipe::until_both(ends, there, back).await;
     // The client has its answer where it got one; only a half-answered one is cut off.
     if refused.load(Ordering::Relaxed) && beginning.lock().is_empty() {
         return Ok(());
@@ -313,7 +310,7 @@ async fn requests<G: Guard>(
     plan: &Plan<G::Who>,
     ends: &pipe::Ends<'_>,
     beginning: &Beginning,
-    (name, sent): (&mut Option<String>, &mut u64),
+    carried: &Carried,
 ) -> io::Result<Result<(), &'static str>> {
     let (mut requests, mut queue) = (Requests::default(), Vec::new());
     loop {
@@ -338,22 +335,22 @@ async fn requests<G: Guard>(
                     return Ok(Err("no rule allows this host here"));
                 }
                 // Later requests' answers can not be told from the first one's.
-                if upgrade && name.is_some() {
+                if upgrade && carried.name.get().is_some() {
                     let why = "an upgrade that is not the connection's first request";
                     guard.refused(plan, why);
                     return Ok(Err(why));
                 }
-                *name = Some(host);
+                let _first = carried.name.set(host);
                 requests.pass();
                 if upgrade {
                     pipe::write(ends.upstream, queue.get(..len).unwrap_or_default()).await?;
-                    *sent += len as u64;
+                    carried.sent.fetch_add(len as u64, Ordering::Relaxed);
                     queue.drain(..len);
                     if beginning.switches().await {
                         pipe::write(ends.upstream, &queue).await?;
-                        *sent += queue.len() as u64;
+                        carried.sent.fetch_add(queue.len() as u64, Ordering::Relaxed);
                         drop(queue);
-                        return pipe::one_way(ends.client, ends.upstream, sent, &|_: &[u8]| ())
+                        return pipe::one_way(ends.client, ends.upstream, &carried.sent, &|_: &[u8]| ())
                             .await
                             .map(Ok);
                     }
@@ -364,7 +361,7 @@ async fn requests<G: Guard>(
             Step::Pass(len) => len,
         };
         pipe::write(ends.upstream, queue.get(..len).unwrap_or_default()).await?;
-        *sent += len as u64;
+        carried.sent.fetch_add(len as u64, Ordering::Relaxed);
         queue.drain(..len);
     }
 }

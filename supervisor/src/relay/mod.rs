@@ -11,7 +11,8 @@ mod pipe;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -50,18 +51,34 @@ pub trait Guard: Send + Sync + 'static {
     fn ended(&self, plan: &Plan<Self::Who>, carried: &Carried);
 }
 
-/// What went over a connection.
-#[derive(Clone, Debug, Default)]
+/// What went over a connection so far.
+#[derive(Debug)]
 pub struct Carried {
     /// The name that was proved.
-    pub name: Option<String>,
+    pub name: OnceLock<String>,
     /// Bytes to the other end.
-    pub sent: u64,
+    pub sent: AtomicU64,
     /// Bytes from it.
-    pub received: u64,
-    /// From accepting to the end.
-    pub lasted: Duration,
+    pub received: AtomicU64,
+    /// When it was accepted.
+    pub since: Instant,
+    told: AtomicBool,
 }
+
+impl Carried {
+    fn new() -> Self {
+        Self {
+            name: OnceLock::new(),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            since: Instant::now(),
+            told: AtomicBool::new(false),
+        }
+    }
+}
+
+/// A connection that goes on.
+type Live<W> = Weak<(Plan<W>, Carried)>;
 
 /// The boundary's side.
 pub struct Relay<W> {
@@ -69,6 +86,24 @@ pub struct Relay<W> {
     pub peers: Arc<Peers<Plan<W>>>,
     /// Where callers' sockets are connected to.
     pub listening: SocketAddr,
+    live: Arc<Mutex<Vec<Live<W>>>>,
+}
+
+impl<W> Relay<W> {
+    /// Gives an account of what still goes on, at the session's end.
+    pub fn end(&self, guard: &impl Guard<Who = W>) {
+        let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in live.iter().filter_map(Weak::upgrade) {
+            ended(guard, &connection.0, &connection.1);
+        }
+    }
+}
+
+/// Each connection's end is told once.
+fn ended<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried) {
+    if !carried.told.swap(true, Ordering::AcqRel) {
+        guard.ended(plan, carried);
+    }
 }
 
 /// Starts carrying, on a thread of its own.
@@ -78,18 +113,24 @@ pub fn start<G: Guard>(guard: Arc<G>) -> io::Result<Relay<G::Who>> {
     let relay = Relay {
         peers: Arc::new(Peers::default()),
         listening: listener.local_addr()?,
+        live: Arc::default(),
     };
-    let peers = relay.peers.clone();
+    let (peers, live) = (relay.peers.clone(), relay.live.clone());
     std::thread::Builder::new().name("relay".into()).spawn(
         move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(accept(guard, peers, listener)),
+            Ok(runtime) => runtime.block_on(accept(guard, peers, live, listener)),
             Err(error) => tracing::error!(%error, "connections by name can not be carried"),
         },
     )?;
     Ok(relay)
 }
 
-async fn accept<G: Guard>(guard: Arc<G>, peers: Arc<Peers<Plan<G::Who>>>, listener: TcpListener) {
+async fn accept<G: Guard>(
+    guard: Arc<G>,
+    peers: Arc<Peers<Plan<G::Who>>>,
+    live: Arc<Mutex<Vec<Live<G::Who>>>>,
+    listener: TcpListener,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         tracing::error!("connections by name can not be carried: the listener is unusable");
         return;
@@ -107,22 +148,26 @@ async fn accept<G: Guard>(guard: Arc<G>, peers: Arc<Peers<Plan<G::Who>>>, listen
                 continue;
             }
         };
-        let (guard, peers) = (guard.clone(), peers.clone());
+        let (guard, peers, live) = (guard.clone(), peers.clone(), live.clone());
         tokio::spawn(async move {
             if let Some(plan) = peers.claim(peer).await {
-                carry(&*guard, plan, client).await;
+                let connection = Arc::new((plan, Carried::new()));
+                {
+                    let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+                    live.retain(|other| other.strong_count() > 0);
+                    live.push(Arc::downgrade(&connection));
+                }
+                carry(&*guard, &connection.0, &connection.1, client).await;
             }
             drop(slot);
         });
     }
 }
 
-async fn carry<G: Guard>(guard: &G, plan: Plan<G::Who>, client: TcpStream) {
-    let began = Instant::now();
-    let mut carried = Carried::default();
-    let Some(upstream) = arrived(&plan).await else {
+async fn carry<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried, client: TcpStream) {
+    let Some(upstream) = arrived(plan).await else {
         pipe::reset(&client);
-        guard.ended(&plan, &carried);
+        ended(guard, plan, carried);
         return;
     };
     // What the two ends want of delays is theirs to say; here nothing waits for more.
@@ -133,16 +178,15 @@ async fn carry<G: Guard>(guard: &G, plan: Plan<G::Who>, client: TcpStream) {
         upstream: &upstream,
     };
     let whole = match plan.verify {
-        Verify::Tls => tls(guard, &plan, &ends, &mut carried).await,
-        Verify::Http => http::carry(guard, &plan, &ends, &mut carried).await,
-        Verify::None => pipe::both(&ends, &mut carried).await,
+        Verify::Tls => tls(guard, plan, &ends, carried).await,
+        Verify::Http => http::carry(guard, plan, &ends, carried).await,
+        Verify::None => pipe::both(&ends, carried).await,
     };
     if whole.is_err() {
         pipe::reset(&client);
         pipe::reset(&upstream);
     }
-    carried.lasted = began.elapsed();
-    guard.ended(&plan, &carried);
+    ended(guard, plan, carried);
 }
 
 /// The other end's socket, connected.
@@ -154,7 +198,7 @@ async fn arrived<W>(plan: &Plan<W>) -> Option<TcpStream> {
 }
 
 /// Reads a ClientHello, and carries on where its name is one that may be meant.
-async fn tls<G: Guard>(guard: &G, plan: &Plan<G::Who>, ends: &pipe::Ends<'_>, carried: &mut Carried) -> io::Result<()> {
+async fn tls<G: Guard>(guard: &G, plan: &Plan<G::Who>, ends: &pipe::Ends<'_>, carried: &Carried) -> io::Result<()> {
     use hello::Hello;
     /// A fatal alert, access_denied; RFC 8446, 6.
     const DENIED: &[u8] = &[21, 3, 1, 0, 2, 2, 49];
@@ -178,9 +222,9 @@ async fn tls<G: Guard>(guard: &G, plan: &Plan<G::Who>, ends: &pipe::Ends<'_>, ca
                     pipe::write(ends.client, DENIED).await?;
                     return pipe::shut(ends.client);
                 }
-                carried.name = Some(name);
+                let _first = carried.name.set(name);
                 pipe::write(ends.upstream, &bytes).await?;
-                carried.sent += bytes.len() as u64;
+                carried.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 drop(bytes);
                 return pipe::both(ends, carried).await;
             }

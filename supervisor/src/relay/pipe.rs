@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt::Linger};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use tokio::net::TcpStream;
 
 use super::Carried;
@@ -13,8 +14,11 @@ use super::Carried;
 /// Bytes that are moved at once. One buffer for all connections: what waits in one is in the kernel's buffers, and a Vec holds only what the other
 /// side did not take at once.
 const MOVED_MAX: usize = 256 * 1024;
-/// How long a connection with one side closed may be silent: the closed side may be gone for good, which no packet tells.
-const HALF_OPEN: Duration = Duration::from_secs(3600);
+/// How often a connection with one side closed is looked at: the closed side may be gone for good. Its kernel forgets such a socket after a
+/// minute (tcp_fin_timeout), and the keepalive's next packet is then answered with a reset.
+const HALF_OPEN: Duration = Duration::from_secs(60);
+/// `TCP_CLOSE`; include/net/tcp_states.h.
+const CLOSED: u8 = 7;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MOVED_MAX]);
@@ -42,7 +46,7 @@ pub(super) fn reset(socket: &TcpStream) {
         l_linger: 0,
     };
     // One that is gone needs no telling.
-    let _gone = setsockopt(socket, Linger, &linger);
+    let _gone = setsockopt(socket, sockopt::Linger, &linger);
 }
 
 /// Reads what there is behind `bytes`; false at the end.
@@ -79,7 +83,7 @@ pub(super) async fn write(socket: &TcpStream, mut bytes: &[u8]) -> io::Result<()
 pub(super) async fn one_way(
     from: &TcpStream,
     to: &TcpStream,
-    count: &mut u64,
+    count: &AtomicU64,
     first: &(impl Fn(&[u8]) + ?Sized),
 ) -> io::Result<()> {
     loop {
@@ -98,7 +102,7 @@ pub(super) async fn one_way(
         match moved {
             Ok((0, _)) => return shut(to),
             Ok((len, rest)) => {
-                *count += len as u64;
+                count.fetch_add(len as u64, Ordering::Relaxed);
                 write(to, &rest).await?;
             }
             Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
@@ -108,14 +112,32 @@ pub(super) async fn one_way(
 }
 
 /// Moves bytes both ways until both have ended.
-pub(super) async fn both(ends: &Ends<'_>, carried: &mut Carried) -> io::Result<()> {
-    let there = one_way(ends.client, ends.upstream, &mut carried.sent, &|_: &[u8]| ());
-    let back = one_way(ends.upstream, ends.client, &mut carried.received, &|_: &[u8]| ());
-    until_both(there, back).await
+pub(super) async fn both(ends: &Ends<'_>, carried: &Carried) -> io::Result<()> {
+    let there = one_way(ends.client, ends.upstream, &carried.sent, &|_: &[u8]| ());
+    let back = one_way(ends.upstream, ends.client, &carried.received, &|_: &[u8]| ());
+    until_both(ends, there, back).await
+}
+
+/// The other direction, for as long as the side that has closed its own is there.
+async fn rest(closed: &TcpStream, left: std::pin::Pin<&mut impl Future<Output = io::Result<()>>>) -> io::Result<()> {
+    tokio::pin!(left);
+    // Without it such a connection stays until the other side ends it.
+    let _kept =
+        setsockopt(closed, sockopt::KeepAlive, &true).and_then(|()| setsockopt(closed, sockopt::TcpKeepIdle, &75));
+    loop {
+        match tokio::time::timeout(HALF_OPEN, &mut left).await {
+            Ok(ended) => return ended,
+            Err(_) if crate::sys::socket::tcp_state(closed.as_fd())? == CLOSED => {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Two directions; when one has ended well the other has its time, when one has failed both have.
 pub(super) async fn until_both(
+    ends: &Ends<'_>,
     there: impl Future<Output = io::Result<()>>,
     back: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
@@ -123,11 +145,11 @@ pub(super) async fn until_both(
     tokio::select! {
         ended = &mut there => {
             ended?;
-            tokio::time::timeout(HALF_OPEN, back).await?
+            rest(ends.client, back).await
         }
         ended = &mut back => {
             ended?;
-            tokio::time::timeout(HALF_OPEN, there).await?
+            rest(ends.upstream, there).await
         }
     }
 }
