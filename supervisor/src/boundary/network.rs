@@ -331,7 +331,14 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             }
             let verify = name.map_or(Verify::None, |name| call.boundary.policy.verify(name, port));
             let known: Vec<Arc<str>> = name.into_iter().map(Arc::from).collect();
-            call.settle(&matter, &verdict)?;
+            // What waits for a server to come up tries again after ECONNREFUSED, and gives up after EACCES.
+            let refused = verdict.decision == Decision::Block && !udp && ip.is_loopback();
+            let refusal = if refused && call.boundary.listeners.nobody(ip, port) {
+                Errno::ECONNREFUSED
+            } else {
+                Errno::EACCES
+            };
+            call.settle_as(&matter, &verdict, refusal)?;
             let mut target = plain(!ip.is_loopback());
             let to = SocketAddr::new(ip, port);
             if verify == Verify::None || udp || call.boundary.mode == Mode::Audit {
