@@ -1,6 +1,7 @@
 //! From a merged pack to the rules that are in force: patterns expanded, subjects checked, each rule with its place.
 
 use super::diagnostics::{Code, Diagnostics, Span};
+use super::matcher::Rules;
 use super::network::Entry;
 use super::node::Node;
 use super::pack::Merged;
@@ -42,9 +43,9 @@ pub(super) fn holds(by: &[By], subject: &dyn Subject) -> bool {
 /// One layer's pack with its parents.
 #[derive(Default)]
 pub(super) struct Compiled {
-    pub(super) read: Vec<PatternRule>,
-    pub(super) write: Vec<PatternRule>,
-    pub(super) commands: Vec<PatternRule>,
+    pub(super) read: Rules,
+    pub(super) write: Rules,
+    pub(super) commands: Rules,
     pub(super) connect: Vec<NetRule>,
     pub(super) bind: Vec<NetRule>,
     pub(super) protected: Option<(Vec<Glob>, Rule)>,
@@ -52,6 +53,16 @@ pub(super) struct Compiled {
     pub(super) default_write: Option<Rule>,
     pub(super) default_command: Option<Rule>,
     pub(super) default_network: Option<Rule>,
+}
+
+/// A pack while its rules are gathered.
+#[derive(Default)]
+struct Lists {
+    read: Vec<PatternRule>,
+    write: Vec<PatternRule>,
+    commands: Vec<PatternRule>,
+    /// The rest of the pack.
+    out: Compiled,
 }
 
 /// Who is started, for rules that ask.
@@ -172,10 +183,10 @@ impl Maker<'_> {
     }
 
     pub(super) fn compile(&mut self) -> Compiled {
-        let mut out = Compiled::default();
+        let mut lists = Lists::default();
         let root = &self.pack.node;
         for decision in Decision::ALL.into_iter().rev() {
-            for (op, rules) in [("read", &mut out.read), ("write", &mut out.write)] {
+            for (op, rules) in [("read", &mut lists.read), ("write", &mut lists.write)] {
                 let list = root.at(&["filesystem", &format!("{decision}_{op}")]);
                 for entry in list.map(Node::items).unwrap_or_default() {
                     let text = entry.text().unwrap_or_default();
@@ -197,7 +208,7 @@ impl Maker<'_> {
                 if decision == Decision::Block && (text.contains("apply") || text.contains("delete")) {
                     rule.severity = Severity::Critical;
                 }
-                out.commands.push(PatternRule {
+                lists.commands.push(PatternRule {
                     globs: self.command(text, entry.span, decision.into()),
                     except: Vec::new(),
                     by: Vec::new(),
@@ -205,9 +216,13 @@ impl Maker<'_> {
                 });
             }
         }
-        self.network(&mut out);
-        self.rules(&mut out);
-        self.git(&mut out);
+        self.network(&mut lists.out);
+        self.rules(&mut lists);
+        self.git(&mut lists.out);
+        let mut out = lists.out;
+        out.read = Rules::new(lists.read);
+        out.write = Rules::new(lists.write);
+        out.commands = Rules::new(lists.commands);
         out.default_read = self.default(&["filesystem", "default_read"], "filesystem.default", "read");
         out.default_write = self.default(&["filesystem", "default_write"], "filesystem.default", "write");
         out.default_command = self.default(&["commands", "default"], "commands.default", "");
@@ -293,7 +308,7 @@ impl Maker<'_> {
     }
 
     /// `rules`: each with more to say than a list's entry.
-    fn rules(&mut self, out: &mut Compiled) {
+    fn rules(&mut self, lists: &mut Lists) {
         let mut ids: std::collections::HashMap<&str, (Decision, u32)> = std::collections::HashMap::new();
         for entry in self.pack.node.get("rules").map(Node::items).unwrap_or_default() {
             // A wrong decision is an error already; the rest of the rule is looked at all the same.
@@ -318,7 +333,7 @@ impl Maker<'_> {
             for action in entry.get("action").map(Node::items).unwrap_or_default() {
                 for pattern in entry.get("match").map(Node::items).unwrap_or_default() {
                     self.own(
-                        out,
+                        lists,
                         entry,
                         action.text().unwrap_or_default(),
                         pattern,
@@ -330,7 +345,7 @@ impl Maker<'_> {
         }
     }
 
-    fn own(&mut self, out: &mut Compiled, entry: &Node, action: &str, node: &Node, decision: Decision, by: Vec<By>) {
+    fn own(&mut self, lists: &mut Lists, entry: &Node, action: &str, node: &Node, decision: Decision, by: Vec<By>) {
         let (area, what) = match action {
             "read_file" => ("filesystem", "read"),
             "write_file" => ("filesystem", "write"),
@@ -364,9 +379,9 @@ impl Maker<'_> {
             match Entry::parse(pattern, self.scope) {
                 Ok(entry) => {
                     let (op, list) = if what == "bind" {
-                        (NetOp::Bind, &mut out.bind)
+                        (NetOp::Bind, &mut lists.out.bind)
                     } else {
-                        (NetOp::Connect, &mut out.connect)
+                        (NetOp::Connect, &mut lists.out.connect)
                     };
                     let entry = entry.for_operation(op).deciding(decision);
                     list.push(NetRule { entry, by, rule });
@@ -388,9 +403,9 @@ impl Maker<'_> {
             _ => self.command(pattern, node.span, decision.into()),
         };
         let list = match (area, what) {
-            ("filesystem", "read") => &mut out.read,
-            ("filesystem", _) => &mut out.write,
-            _ => &mut out.commands,
+            ("filesystem", "read") => &mut lists.read,
+            ("filesystem", _) => &mut lists.write,
+            _ => &mut lists.commands,
         };
         list.push(PatternRule {
             globs,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
+use super::matcher::Rules;
 use super::network::Entry;
 use super::pattern::{Glob, is_below};
 use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Subject, Verdict};
@@ -87,22 +88,8 @@ impl Policy {
         }
     }
 
-    fn path_rule<'p>(&self, rules: &'p [PatternRule], path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
-        let system = self.in_system(path);
-        let mut strictest: Option<&'p Rule> = None;
-        for rule in rules {
-            if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                && rule
-                    .globs
-                    .iter()
-                    .any(|glob| (!system || glob.reaches_system()) && glob.matches(path))
-                && !rule.except.iter().any(|glob| glob.matches(path))
-                && holds(&rule.by, by)
-            {
-                strictest = Some(&rule.rule);
-            }
-        }
-        strictest
+    fn path_rule<'p>(&self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
+        rules.strictest(path, self.in_system(path), by).map(|found| &found.rule)
     }
 
     /// The answer for a path.
@@ -160,7 +147,7 @@ impl Policy {
             && self.packs.iter().all(|(_, pack)| {
                 pack.read
                     .iter()
-                    .chain(&pack.write)
+                    .chain(pack.write.iter())
                     .all(|rule| same(&rule.globs) && same(&rule.except))
             })
     }
@@ -171,7 +158,7 @@ impl Policy {
         let rules = self
             .packs
             .iter()
-            .flat_map(|(_, pack)| pack.read.iter().chain(&pack.write));
+            .flat_map(|(_, pack)| pack.read.iter().chain(pack.write.iter()));
         let globs = rules
             .filter(|rule| rule.rule.decision >= Decision::RequireApproval)
             .flat_map(|rule| &rule.globs);
@@ -204,17 +191,11 @@ impl Policy {
         let [_, fallback, _] = &self.fallback;
         self.layers(
             |pack| {
-                let mut strictest: Option<&Rule> = None;
-                for rule in &pack.commands {
-                    if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                        && lines.iter().any(|line| {
-                            rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
-                        })
-                        && holds(&rule.by, by)
-                    {
-                        strictest = Some(&rule.rule);
-                    }
-                }
+                let strictest = lines
+                    .iter()
+                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .map(|found| &found.rule)
+                    .reduce(|a, b| if b.decision > a.decision { b } else { a });
                 let protected = pack.protected.as_ref().filter(|(branches, _)| {
                     targets.iter().any(|target| match target {
                         PushTarget::Unresolved => true,

@@ -8,6 +8,7 @@ mod engine;
 mod hostname;
 mod links;
 mod load;
+mod matcher;
 mod names;
 mod network;
 pub(crate) mod node;
@@ -38,5 +39,7 @@ pub fn profile_schema() -> serde_json::Value {
     shape::document("cavra-run profile", &shape::PROFILE_SHAPE)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
