@@ -38,6 +38,7 @@ fn policy(file: &Path) -> Policy {
         system_trees: &["/usr", "/lib", "/opt", "/etc/ssl", "/proc", "/sys"].map(Into::into),
         env: &|_| None,
         agent: "",
+        admits: None,
     })
     .unwrap()
 }

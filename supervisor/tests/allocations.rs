@@ -30,6 +30,7 @@ fn a_decision_allocates_nothing() {
         system_trees: &["/usr".into()],
         env: &|_| None,
         agent: "",
+        admits: None,
     })
     .unwrap();
     let long = [&b"/ws/"[..], &b"secrets1/".repeat(300)].concat();

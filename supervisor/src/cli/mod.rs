@@ -6,6 +6,7 @@
 mod approvals;
 mod doctor;
 mod evidence;
+mod policy;
 mod run;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ Examples:
   cavractl approvals approve apr_0123456789ab --reason 'reviewed, fine'
   cavractl evidence show ~/.local/state/cavra/sessions/ses_0123456789ab --decision block
   cavractl evidence verify ./evidence && echo whole
+  cavractl policy explain .env                            what decides, from which pack and line
   cavractl doctor                                         what this machine lacks";
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +43,9 @@ enum Command {
     /// Decision records of sessions
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// Packs: check, explain, compare, try, sign
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Show what is enforced on this machine, what is not and why; 0 only at full strength
     Doctor {
         /// As a JSON array
@@ -131,6 +136,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
         Command::Evidence(command) => command.run(Style::of_stdout()),
+        Command::Policy(command) => command.run(Style::of_stdout()),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

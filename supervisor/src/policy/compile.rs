@@ -43,6 +43,8 @@ pub(super) fn holds(by: &[By], subject: &dyn Subject) -> bool {
 /// One layer's pack with its parents.
 #[derive(Default)]
 pub(super) struct Compiled {
+    /// `metadata.id`.
+    pub(super) id: String,
     pub(super) read: Rules,
     pub(super) write: Rules,
     pub(super) commands: Rules,
@@ -216,10 +218,18 @@ impl Maker<'_> {
                 });
             }
         }
+        for adapters in ["mcp", "approvals", "evidence", "compliance"] {
+            if let Some(node) = root.get(adapters) {
+                let text =
+                    format!("`{adapters}` is CAVRA's, for its adapters: the kernel boundary neither sees nor needs it");
+                self.diagnostics.note(node.span, &text);
+            }
+        }
         self.network(&mut lists.out);
         self.rules(&mut lists);
         self.git(&mut lists.out);
         let mut out = lists.out;
+        out.id.clone_from(&self.pack.id);
         out.read = Rules::new(lists.read);
         out.write = Rules::new(lists.write);
         out.commands = Rules::new(lists.commands);

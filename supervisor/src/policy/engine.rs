@@ -55,85 +55,48 @@ impl Policy {
         innermost(&self.system) > innermost(&self.own)
     }
 
-    fn layers<'p>(
-        &'p self,
-        answer: impl Fn(&'p Compiled) -> Option<&'p Rule>,
-        default: impl Fn(&'p Compiled) -> Option<&'p Rule>,
-        needed: impl Fn() -> bool,
-        fallback: &'p Rule,
-    ) -> Verdict<'p> {
-        let mut strictest: Option<&'p Rule> = None;
-        for (layer, pack) in &self.packs {
-            let found = answer(pack).or_else(|| {
-                let stated = default(pack)?;
-                // A need turns only a launch layer's stated default into allow.
-                Some(
-                    if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() {
-                        &self.needs.rule
-                    } else {
-                        stated
-                    },
-                )
-            });
-            if let Some(rule) = found
-                && strictest.is_none_or(|old| rule.decision > old.decision)
-            {
-                strictest = Some(rule);
-            }
-        }
-        let rule = strictest.unwrap_or(fallback);
-        Verdict {
-            decision: rule.decision,
-            rule,
-        }
-    }
-
-    fn path_rule<'p>(&self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
-        rules.strictest(path, self.in_system(path), by).map(|found| &found.rule)
-    }
-
     /// The answer for a path.
     pub fn file(&self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        let [fallback, ..] = &self.fallback;
-        match op {
-            FileOp::Read => self.layers(
-                |pack| self.path_rule(&pack.read, path, by),
-                |pack| pack.default_read.as_ref(),
-                || self.needs.read.iter().any(|glob| glob.matches(path)),
-                fallback,
-            ),
-            FileOp::Write => self.layers(
-                |pack| self.path_rule(&pack.write, path, by),
-                |pack| pack.default_write.as_ref(),
-                || self.needs.write.iter().any(|glob| glob.matches(path)),
-                fallback,
-            ),
-        }
+        self.whole().file(op, path, by)
     }
 
     /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
     /// nothing below can be read either.
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        let below = match dir {
-            b"/" => dir.to_vec(),
-            _ => [dir, b"/"].concat(),
-        };
-        let leads = |globs: &[Glob]| globs.iter().any(|glob| glob.may_match_after(&below));
-        let [fallback, ..] = &self.fallback;
-        self.layers(
-            |pack| {
-                self.path_rule(&pack.read, dir, by)
-                    .max_by_decision(self.path_rule(&pack.read, &below, by))
-            },
-            |pack| {
-                let default = pack.default_read.as_ref()?;
-                let looser = |rule: &&PatternRule| rule.rule.decision < default.decision;
-                let some = pack.read.iter().filter(looser).any(|rule| leads(&rule.globs));
-                (!some).then_some(default)
-            },
-            || leads(&self.needs.read),
-            fallback,
-        )
+        self.whole().names(dir, by)
+    }
+
+    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
+    pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
+        self.whole().command(&meaning(&self.table, command), by)
+    }
+
+    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
+    pub fn network(&self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'_> {
+        self.whole().network(op, endpoint, by)
+    }
+
+    fn whole(&self) -> View<'_> {
+        View {
+            policy: self,
+            packs: &self.packs,
+        }
+    }
+
+    /// Each pack in force by itself; what it does not answer has the rule of [`Layer::Default`].
+    pub(super) fn each(&self) -> impl Iterator<Item = (Layer, &str, View<'_>)> {
+        self.packs.iter().map(|pack| {
+            let view = View {
+                policy: self,
+                packs: std::slice::from_ref(pack),
+            };
+            (pack.0, pack.1.id.as_str(), view)
+        })
+    }
+
+    /// What a command may mean.
+    pub(super) fn meaning(&self, command: &Command<'_>) -> Meaning {
+        meaning(&self.table, command)
     }
 
     /// Whether moving a folder keeps each rule's answer for everything below it.
@@ -173,82 +136,6 @@ impl Policy {
         paths.sort();
         paths.dedup();
         paths
-    }
-
-    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
-    pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let Meaning {
-            lines,
-            pushes: targets,
-            unreadable,
-        } = meaning(&self.table, command);
-        if unreadable {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.unreadable,
-            };
-        }
-        let [_, fallback, _] = &self.fallback;
-        self.layers(
-            |pack| {
-                let strictest = lines
-                    .iter()
-                    .filter_map(|line| pack.commands.strictest(line, false, by))
-                    .map(|found| &found.rule)
-                    .reduce(|a, b| if b.decision > a.decision { b } else { a });
-                let protected = pack.protected.as_ref().filter(|(branches, _)| {
-                    targets.iter().any(|target| match target {
-                        PushTarget::Unresolved => true,
-                        PushTarget::Branch(name) => branches.iter().any(|branch| branch.matches(name)),
-                    })
-                });
-                strictest.max_by_decision(protected.map(|(_, rule)| rule))
-            },
-            |pack| pack.default_command.as_ref(),
-            || false,
-            fallback,
-        )
-    }
-
-    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
-    pub fn network(&self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let strictest = |rules: &'_ [NetRule]| -> Option<usize> {
-            let matching = rules
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| rule.entry.matches(endpoint) && holds(&rule.by, by));
-            matching
-                .max_by_key(|(_, rule)| rule.rule.decision)
-                .map(|(index, _)| index)
-        };
-        if op == NetOp::Connect
-            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
-            && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
-            && !self.names_exactly(*ip, endpoint, by)
-        {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.metadata,
-            };
-        }
-        let [free, _, fallback] = &self.fallback;
-        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
-        if op == NetOp::Bind {
-            let rule_for =
-                |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
-            return self.layers(
-                rule_for,
-                |pack| if loopback { None } else { pack.default_network.as_ref() },
-                || false,
-                if loopback { free } else { fallback },
-            );
-        }
-        self.layers(
-            |pack| list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule),
-            |pack| pack.default_network.as_ref(),
-            || self.needs.network.iter().any(|entry| entry.matches(endpoint)),
-            fallback,
-        )
     }
 
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
@@ -294,6 +181,171 @@ impl Policy {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+}
+
+/// Some of the packs, asked together.
+#[derive(Clone, Copy)]
+pub(super) struct View<'p> {
+    policy: &'p Policy,
+    packs: &'p [(Layer, Compiled)],
+}
+
+impl<'p> View<'p> {
+    fn layers(
+        self,
+        answer: impl Fn(&'p Compiled) -> Option<&'p Rule>,
+        default: impl Fn(&'p Compiled) -> Option<&'p Rule>,
+        needed: impl Fn() -> bool,
+        fallback: &'p Rule,
+    ) -> Verdict<'p> {
+        let mut strictest: Option<&'p Rule> = None;
+        for (layer, pack) in self.packs {
+            let found = answer(pack).or_else(|| {
+                let stated = default(pack)?;
+                // A need turns only a launch layer's stated default into allow.
+                Some(
+                    if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() {
+                        &self.policy.needs.rule
+                    } else {
+                        stated
+                    },
+                )
+            });
+            if let Some(rule) = found
+                && strictest.is_none_or(|old| rule.decision > old.decision)
+            {
+                strictest = Some(rule);
+            }
+        }
+        let rule = strictest.unwrap_or(fallback);
+        Verdict {
+            decision: rule.decision,
+            rule,
+        }
+    }
+
+    fn path_rule(self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
+        rules
+            .strictest(path, self.policy.in_system(path), by)
+            .map(|found| &found.rule)
+    }
+
+    /// The answer for a path.
+    pub(super) fn file(self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'p> {
+        let [fallback, ..] = &self.policy.fallback;
+        match op {
+            FileOp::Read => self.layers(
+                |pack| self.path_rule(&pack.read, path, by),
+                |pack| pack.default_read.as_ref(),
+                || self.policy.needs.read.iter().any(|glob| glob.matches(path)),
+                fallback,
+            ),
+            FileOp::Write => self.layers(
+                |pack| self.path_rule(&pack.write, path, by),
+                |pack| pack.default_write.as_ref(),
+                || self.policy.needs.write.iter().any(|glob| glob.matches(path)),
+                fallback,
+            ),
+        }
+    }
+
+    /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
+    /// nothing below can be read either.
+    pub(super) fn names(self, dir: &[u8], by: &dyn Subject) -> Verdict<'p> {
+        let below = match dir {
+            b"/" => dir.to_vec(),
+            _ => [dir, b"/"].concat(),
+        };
+        let leads = |globs: &[Glob]| globs.iter().any(|glob| glob.may_match_after(&below));
+        let [fallback, ..] = &self.policy.fallback;
+        self.layers(
+            |pack| {
+                self.path_rule(&pack.read, dir, by)
+                    .max_by_decision(self.path_rule(&pack.read, &below, by))
+            },
+            |pack| {
+                let default = pack.default_read.as_ref()?;
+                let looser = |rule: &&PatternRule| rule.rule.decision < default.decision;
+                let some = pack.read.iter().filter(looser).any(|rule| leads(&rule.globs));
+                (!some).then_some(default)
+            },
+            || leads(&self.policy.needs.read),
+            fallback,
+        )
+    }
+
+    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
+    pub(super) fn command(self, meaning: &Meaning, by: &dyn Subject) -> Verdict<'p> {
+        if meaning.unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.policy.unreadable,
+            };
+        }
+        let [_, fallback, _] = &self.policy.fallback;
+        self.layers(
+            |pack| {
+                let strictest = meaning
+                    .lines
+                    .iter()
+                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .map(|found| &found.rule)
+                    .reduce(|a, b| if b.decision > a.decision { b } else { a });
+                let protected = pack.protected.as_ref().filter(|(branches, _)| {
+                    meaning.pushes.iter().any(|target| match target {
+                        PushTarget::Unresolved => true,
+                        PushTarget::Branch(name) => branches.iter().any(|branch| branch.matches(name)),
+                    })
+                });
+                strictest.max_by_decision(protected.map(|(_, rule)| rule))
+            },
+            |pack| pack.default_command.as_ref(),
+            || false,
+            fallback,
+        )
+    }
+
+    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
+    pub(super) fn network(self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'p> {
+        let strictest = |rules: &'_ [NetRule]| -> Option<usize> {
+            let matching = rules
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| rule.entry.matches(endpoint) && holds(&rule.by, by));
+            matching
+                .max_by_key(|(_, rule)| rule.rule.decision)
+                .map(|(index, _)| index)
+        };
+        if op == NetOp::Connect
+            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
+            && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && !self.policy.names_exactly(*ip, endpoint, by)
+        {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.policy.metadata,
+            };
+        }
+        let [free, _, fallback] = &self.policy.fallback;
+        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
+        if op == NetOp::Bind {
+            let rule_for = |pack: &'p Compiled| -> Option<&'p Rule> {
+                list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule)
+            };
+            return self.layers(
+                rule_for,
+                |pack| if loopback { None } else { pack.default_network.as_ref() },
+                || false,
+                if loopback { free } else { fallback },
+            );
+        }
+        self.layers(
+            |pack| list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule),
+            |pack| pack.default_network.as_ref(),
+            || self.policy.needs.network.iter().any(|entry| entry.matches(endpoint)),
+            fallback,
+        )
     }
 }
 

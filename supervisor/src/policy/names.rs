@@ -243,6 +243,7 @@ mod tests {
             system_trees: &[],
             env: &|_| None,
             agent: "",
+            admits: None,
         })
         .unwrap()
     }

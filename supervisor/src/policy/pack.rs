@@ -37,7 +37,7 @@ pub(crate) struct Merged {
 }
 
 /// Why a file does not count, if it does not: its path and text.
-pub(crate) type Admits = dyn Fn(&Path, &str) -> Result<(), String>;
+pub type Admits = dyn Fn(&Path, &str) -> Result<(), String>;
 
 /// Reads packs; what is wrong with any of them gathers in `diagnostics`.
 pub(crate) struct Library<'a> {

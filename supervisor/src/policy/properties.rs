@@ -130,6 +130,7 @@ fn policy(packs: &[&str]) -> Policy {
         system_trees: &["/usr".into()],
         env: &|_| None,
         agent: "",
+        admits: None,
     })
     .unwrap_or_else(|error| panic!("{error}\n{packs:?}"))
 }
@@ -188,7 +189,7 @@ fn answers(policy: &Policy) -> Vec<Decision> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
 
     #[test]
     fn a_pattern_matches_what_its_definition_says(pattern in pattern(), text in text(), newlines: bool) {

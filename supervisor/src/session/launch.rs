@@ -11,26 +11,9 @@ use super::{Options, confine};
 use crate::approvals::{ControlError, ControlServer};
 use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
-use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
+use crate::policy::{Diagnostics, Mode, Place, Policy, Profile, tables};
 use crate::sys::process::{prctl, second_listener_refused};
 use crate::text::printable;
-
-/// Packs of the machine, root's.
-const MACHINE: &str = "/etc/cavra/policy.d";
-/// Trees that patterns by name do not reach into.
-const SYSTEM_TREES: &[&str] = &[
-    "/usr",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/bin",
-    "/sbin",
-    "/opt",
-    "/etc/ssl",
-    "/etc/ca-certificates",
-    "/proc",
-    "/sys",
-];
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -117,34 +100,13 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .first()
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let scope = scope(&workspace);
-    let folders = [
-        scope.home.join(".config/cavra/profiles"),
-        PathBuf::from("/etc/cavra/profiles"),
-    ];
-    let profile = Profile::load(options.profile.as_deref(), &name, &folders)?;
+    let place = Place::of(&workspace);
+    let profile = Profile::load(options.profile.as_deref(), &name, &place.profiles)?;
     let agent = options
         .agent_id
         .clone()
         .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
-    let repository = workspace.join(".cavra/policy.yaml");
-    let search: Vec<PathBuf> = [
-        scope.home.join(".config/cavra/policies"),
-        PathBuf::from("/etc/cavra/policies"),
-    ]
-    .into();
-    let trees: Vec<PathBuf> = SYSTEM_TREES.iter().map(PathBuf::from).collect();
-    let policy = policy::load(&policy::Request {
-        launch: &options.policy,
-        profile: &profile,
-        machine_dir: Path::new(MACHINE),
-        repository: Some(&repository),
-        search: &search,
-        scope: &scope,
-        system_trees: &trees,
-        env: &|name| std::env::var(name).ok(),
-        agent: &agent,
-    })?;
+    let policy = place.load(&options.policy, &profile, &agent, None)?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = session_id()?;
@@ -175,27 +137,6 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         options,
         workspace,
     })
-}
-
-fn scope(workspace: &Path) -> Scope {
-    let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/nonexistent"), PathBuf::from);
-    let mut tmp: Vec<PathBuf> = ["/tmp", "/var/tmp", "/dev/shm"]
-        .iter()
-        .map(|path| real(path.into()))
-        .collect();
-    if let Some(dir) = std::env::var_os("TMPDIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-    {
-        tmp.push(real(dir));
-    }
-    tmp.dedup();
-    Scope {
-        workspace: workspace.to_path_buf(),
-        home: real(home),
-        tmp,
-    }
 }
 
 fn find_program(name: &str, cwd: &Path) -> Result<PathBuf, LaunchError> {
