@@ -43,6 +43,14 @@ if [ -n "$missing" ]; then
 fi
 [ "$status" = 0 ] && echo "setup: the system packages are there"
 
+if ! command -v cargo-deny >/dev/null && ! [ -x target/tools/bin/cargo-deny ]; then
+    # Unoptimised: that takes a minute on two cores, and it runs for a second.
+    cargo install -q --debug --locked --root target/tools --target-dir target/tools/build cargo-deny || {
+        echo "setup: cargo-deny could not be installed; the check of dependencies will say SKIPPED" >&2
+        status=1
+    }
+    rm -rf target/tools/build
+fi
 scripts/claude.sh || {
     echo "setup: Claude Code could not be installed; tests/agent will say SKIPPED" >&2
     status=1

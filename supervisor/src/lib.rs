@@ -5,6 +5,7 @@
 pub mod approvals;
 pub mod boundary;
 pub mod caller;
+pub mod cavra;
 pub mod cli;
 pub mod decision;
 pub mod doctor;

@@ -48,6 +48,12 @@ impl World {
         Self { stage }
     }
 
+    /// Who runs its sessions.
+    #[must_use]
+    pub fn user(&self) -> User {
+        self.stage.user()
+    }
+
     /// A path in the workspace.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

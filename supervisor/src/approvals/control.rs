@@ -211,9 +211,11 @@ impl Server {
         let Some(pid) = peer.pid() else {
             return Err("the peer's process is not known".to_owned());
         };
-        // A peer that is gone may have handed its connection to anybody.
-        let gone = nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH);
-        if pid <= 0 || gone || (self.is_in_tree)(pid) {
+        // A peer that is gone may have handed its connection to anybody; most only looked whether anybody listens.
+        if nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+            return Err("the peer has ended".to_owned());
+        }
+        if pid <= 0 || (self.is_in_tree)(pid) {
             tracing::warn!(
                 pid,
                 "a process of the session's own tree asked for the control socket: refused"

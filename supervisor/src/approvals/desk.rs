@@ -74,8 +74,10 @@ pub enum Outcome {
         /// How long it was held.
         waited_ms: u64,
     },
-    /// Nobody answered in time.
+    /// Nobody answered.
     Expired {
+        /// Why nobody can any more.
+        why: String,
         /// How long it was held.
         waited_ms: u64,
     },
@@ -162,6 +164,8 @@ pub struct Desk {
 #[derive(Debug, Default)]
 struct Inner {
     requests: Mutex<Requests>,
+    /// Told when a ticket is dropped.
+    left: Condvar,
     socket: Mutex<Option<Box<dyn Removes>>>,
 }
 
@@ -173,6 +177,8 @@ struct Requests {
     pending: BTreeMap<String, Pending>,
     /// The oldest first.
     settled: VecDeque<Approval>,
+    /// Tickets that are out.
+    tickets: usize,
     closed: bool,
 }
 
@@ -235,6 +241,7 @@ impl Desk {
                 wake: Arc::clone(&wake),
             },
         );
+        requests.tickets = requests.tickets.saturating_add(1);
         Ok(Ticket {
             inner: Arc::clone(&self.inner),
             id,
@@ -304,8 +311,11 @@ impl Desk {
         *self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
     }
 
-    /// The session ends: nothing waits any more, nothing will, and its control socket is removed.
+    /// The session ends: nothing waits any more, nothing will, and its control socket is removed. Returns when those who held
+    /// requests have done with them (their last records), or after a second.
     pub fn close(&self) {
+        /// Long enough to write a few hundred records.
+        const PATIENCE: Duration = Duration::from_secs(1);
         drop(self.inner.socket.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut requests = self.inner.lock();
         requests.closed = true;
@@ -313,6 +323,8 @@ impl Desk {
         for id in waiting {
             requests.settle(&id, State::Expired, None, "the session ended");
         }
+        let out = |requests: &mut Requests| requests.tickets > 0;
+        drop(self.inner.left.wait_timeout_while(requests, PATIENCE, out));
     }
 }
 
@@ -399,23 +411,26 @@ impl Ticket {
         let waited_ms = self.waited_ms();
         // Forgotten after a thousand later ones: nobody knows of an approval, so there is none.
         let Some(approval) = requests.settled.iter().find(|approval| approval.approval_id == self.id) else {
-            return Outcome::Expired { waited_ms };
+            let why = "nobody answered in time".to_owned();
+            return Outcome::Expired { why, waited_ms };
         };
         let by = approval.decided_by.clone().unwrap_or_default();
         let reason = approval.decision_reason.clone().unwrap_or_default();
         match approval.state {
             State::Approved => Outcome::Approved { by, reason, waited_ms },
             State::Denied => Outcome::Denied { by, reason, waited_ms },
-            State::Pending | State::Expired => Outcome::Expired { waited_ms },
+            State::Pending | State::Expired => Outcome::Expired { why: reason, waited_ms },
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.inner
-            .lock()
-            .settle(&self.id, State::Expired, None, "its caller ended or was interrupted");
+        let mut requests = self.inner.lock();
+        requests.settle(&self.id, State::Expired, None, "its caller ended or was interrupted");
+        requests.tickets = requests.tickets.saturating_sub(1);
+        drop(requests);
+        self.inner.left.notify_all();
     }
 }
 
@@ -488,7 +503,7 @@ mod tests {
         let late = desk.hold(Ask::default()).unwrap();
         assert!(matches!(
             late.wait(Duration::from_secs(10)),
-            Some(Outcome::Expired { waited_ms: 20.. })
+            Some(Outcome::Expired { waited_ms: 20.., .. })
         ));
         let error = desk.decide(late.id(), Answer::Approve, "ann", "").unwrap_err();
         assert!(error.to_string().contains("nobody answered in time"), "{error}");
@@ -509,11 +524,12 @@ mod tests {
         assert!(matches!(desk.hold(Ask::default()), Err(Full)));
         drop(tickets);
         let ticket = desk.hold(Ask::default()).unwrap();
+        let holder = std::thread::spawn(move || ticket.wait(Duration::from_secs(10)));
         desk.close();
-        assert!(matches!(
-            ticket.wait(Duration::from_secs(10)),
-            Some(Outcome::Expired { .. })
-        ));
+        let Some(Outcome::Expired { why, .. }) = holder.join().unwrap() else {
+            panic!("not expired")
+        };
+        assert_eq!(why, "the session ended");
         assert!(desk.hold(Ask::default()).is_err());
     }
 

@@ -39,6 +39,8 @@ rules! {
     SWAPPED = "boundary.exec.swapped", "the program, its arguments or its environment changed after the decision: killed before it ran";
     SERVICE = "boundary.service.block", "a service outside the session would act there with the user's rights";
     SOCKET_KIND = "boundary.socket.block", "this kind of socket is not handed out";
+    IPC = "boundary.ipc.block", "memory, queues and semaphores of processes outside the session are out of reach";
+    REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }
 

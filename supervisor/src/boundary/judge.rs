@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -229,7 +230,12 @@ impl Call<'_> {
         fill(&mut draft);
         // Where evidence can not be written, what owes it is refused (I6).
         self.boundary.journal.append(draft, durability).map_err(|error| {
-            tracing::error!(%error, "evidence could not be written: refused");
+            // Said for the 1st, 10th, 100th, …: a tree can ask as often as it likes (I8).
+            static REFUSED: AtomicU64 = AtomicU64::new(0);
+            let times = REFUSED.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            if 10_u64.checked_pow(times.ilog10()) == Some(times) {
+                tracing::error!(%error, times, "evidence could not be written: refused");
+            }
             Stop::Errno(Errno::EACCES)
         })
     }
@@ -243,16 +249,13 @@ impl Call<'_> {
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         // The boundary itself is never only watched: what is out of reach stays so.
         if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
-            let durability = if verdict.decision >= Decision::Warn {
-                Durability::Written
-            } else {
-                Durability::Buffered
-            };
-            return self.record(matter, verdict, durability, |_| ()).map(drop);
+            return self.record(matter, verdict, Durability::Written, |_| ()).map(drop);
         }
         match verdict.decision {
-            Decision::Allow => self.record(matter, verdict, Durability::Buffered, |_| ()).map(drop),
-            Decision::AuditOnly => self.record(matter, verdict, Durability::Written, |_| ()).map(drop),
+            // Written, not buffered: on a disk that fills, a thousand writes would be done before the loss of their records shows.
+            Decision::Allow | Decision::AuditOnly => {
+                self.record(matter, verdict, Durability::Written, |_| ()).map(drop)
+            }
             Decision::Warn => {
                 self.record(matter, verdict, Durability::Written, |_| ())?;
                 if let Some(notices) = &self.boundary.notices {
@@ -343,7 +346,7 @@ impl Call<'_> {
         let (approver, reason, waited_ms, yes) = match outcome {
             Outcome::Approved { by, reason, waited_ms } => (by, reason, waited_ms, true),
             Outcome::Denied { by, reason, waited_ms } => (by, reason, waited_ms, false),
-            Outcome::Expired { waited_ms } => (String::new(), "nobody answered in time".to_owned(), waited_ms, false),
+            Outcome::Expired { why, waited_ms } => (String::new(), why, waited_ms, false),
         };
         let note = ApprovalNote {
             id: ticket.id().to_owned(),

@@ -4,12 +4,15 @@
 //! listens on the machine is another program's, reachable by rule only.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
+use super::judge::Matter;
+use super::{Call, Reply, Stop};
+use crate::policy::{Endpoint, NetOp};
 use crate::sys::diag::Diag;
 use crate::sys::socket;
 
@@ -76,4 +79,42 @@ impl Listeners {
         known.diag = own.is_ok().then_some(diag);
         own.unwrap_or(false)
     }
+}
+
+/// `listen`: an internet socket without a name gets a port of the kernel's choice on every interface here, so it is decided as that bind.
+/// Done on a duplicate: the number may mean another socket by the time the kernel would look.
+pub(super) fn listen(call: &Call<'_>) -> Result<Reply, Stop> {
+    let socket = call.duplicate(call.int(0))?;
+    let everywhere: Option<IpAddr> = match socket::option(socket.as_fd(), libc::SO_DOMAIN)? {
+        libc::AF_INET => Some(Ipv4Addr::UNSPECIFIED.into()),
+        libc::AF_INET6 => Some(Ipv6Addr::UNSPECIFIED.into()),
+        _ => None,
+    };
+    // The port in sockaddr_in and sockaddr_in6; ip(7), ipv6(7).
+    let port = |name: &[u8]| match name.get(2..4) {
+        Some([high, low]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    };
+    let unnamed = everywhere.filter(|_| socket::local_address(socket.as_fd()).is_ok_and(|name| port(&name) == 0));
+    if let Some(ip) = unnamed {
+        let target = std::net::SocketAddr::new(ip, 0).to_string();
+        let matter = Matter {
+            action: "network_bind",
+            operation: "listen",
+            target: target.as_bytes(),
+            object: None,
+            argv: None,
+        };
+        let verdict = call
+            .boundary
+            .policy
+            .network(NetOp::Bind, &Endpoint::Tcp(ip, 0), &*call.task.program);
+        call.settle(&matter, &verdict)?;
+    }
+    socket::listen(socket.as_fd(), call.int(1))?;
+    if unnamed.is_some() {
+        let port = port(&socket::local_address(socket.as_fd())?);
+        call.boundary.listeners.bound(port, socket.as_fd())?;
+    }
+    Ok(Reply::Value(0))
 }

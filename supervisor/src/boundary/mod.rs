@@ -4,8 +4,10 @@
 
 mod exec;
 mod fixed;
+mod ipc;
 mod judge;
 mod listeners;
+mod names;
 mod network;
 mod others;
 mod paths;
@@ -24,7 +26,6 @@ use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
 use crate::policy::{FileOp, Mode, Policy};
-use crate::resolver::Bindings;
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -58,9 +59,9 @@ pub struct Boundary {
     pub approvals: Approvals,
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
-    /// What the session was told about names.
-    pub names: Bindings,
+    names: names::Names,
     links: judge::LinkGuard,
+    ipc: ipc::Made,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -105,8 +106,9 @@ impl Boundary {
             mode,
             approvals,
             notices: warn.then(Notices::default),
-            names: Bindings::default(),
+            names: names::Names::default(),
             links,
+            ipc: ipc::Made::default(),
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -295,6 +297,7 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_execve => exec::execve,
         SYS_execveat => exec::execveat,
         SYS_connect => network::connect,
+        SYS_listen => listeners::listen,
         SYS_bind => network::bind,
         SYS_sendto => network::sendto,
         SYS_socket => network::socket,
@@ -339,6 +342,17 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_shmget => ipc::shmget,
+        SYS_semget => ipc::semget,
+        SYS_msgget => ipc::msgget,
+        SYS_shmat => ipc::memory,
+        SYS_shmctl => ipc::shmctl,
+        SYS_semop => ipc::semaphores,
+        SYS_semtimedop => ipc::semaphores,
+        SYS_semctl => ipc::semctl,
+        SYS_msgsnd => ipc::queue,
+        SYS_msgrcv => ipc::queue,
+        SYS_msgctl => ipc::msgctl,
     }
 }
 

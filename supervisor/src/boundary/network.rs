@@ -1,6 +1,6 @@
 //! connect, bind, sendto, socket: on duplicates of the caller's socket, with one copy of the address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -82,6 +82,45 @@ fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
     }
 }
 
+/// Where the kernel takes AF_UNSPEC for AF_INET: a bind to the wildcard (`inet_bind`, net/ipv4/af_inet.c) and a datagram's address
+/// (`udp_sendmsg`, net/ipv4/udp.c) of IPv4 sockets. Only a connect disconnects by it.
+fn as_inet(socket: BorrowedFd<'_>, mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
+    if bytes.len() >= 16
+        && bytes.starts_with(&family(libc::AF_UNSPEC))
+        && sys::option(socket, libc::SO_DOMAIN)? == libc::AF_INET
+    {
+        bytes.splice(..2, family(libc::AF_INET));
+    }
+    Ok(bytes)
+}
+
+/// The address and port of a socket's own address.
+fn socket_address(bytes: &[u8]) -> Result<SocketAddr, Errno> {
+    match meaning(bytes)? {
+        Meaning::Tcp(ip, port) => Ok(SocketAddr::new(ip, port)),
+        _ => Err(Errno::EAFNOSUPPORT),
+    }
+}
+
+/// `struct sockaddr_in`, or for sockets of IPv6 `struct sockaddr_in6` with a mapped address. ip(7), ipv6(7).
+fn inet_address(domain: i32, to: SocketAddr) -> Vec<u8> {
+    let port = to.port().to_be_bytes();
+    let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
+    match to.ip() {
+        IpAddr::V4(v4) if domain != libc::AF_INET6 => {
+            [&family(libc::AF_INET)[..], &port, &v4.octets(), &[0; 8]].concat()
+        }
+        ip => {
+            let v6 = match ip {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            [&family(libc::AF_INET6)[..], &port, &[0; 4], &v6.octets(), &[0; 4]].concat()
+        }
+    }
+}
+
 /// A unix address with another path.
 fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
     if path.len() > 107 {
@@ -97,23 +136,25 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
         pool::about_to_block();
     }
-    sys::connect(socket.as_fd(), &target.address)?;
+    let result = sys::connect(socket.as_fd(), &target.address);
+    if target.resolver && matches!(result, Ok(()) | Err(Errno::EINPROGRESS)) {
+        call.announce(socket_address(&sys::local_address(socket.as_fd())?)?);
+    }
+    // Closed before the answer: what the caller does next must not meet our reference (K51).
     drop(socket);
+    result?;
     Ok(Reply::Value(0))
 }
 
 pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 4, call.arg(5))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = as_inet(socket.as_fd(), bytes)?;
+    if question(call, socket.as_fd(), &bytes)? {
+        return Ok(Reply::Value(call.arg(2).cast_signed()));
+    }
     let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
-    let len = call.arg(2);
-    if len > MESSAGE_MAX {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let mut data = vec![0; usize::try_from(len).map_err(|_| Errno::EMSGSIZE)?];
-    if !data.is_empty() {
-        read_exact(call.notification.tid, call.pointer(1), &mut data)?;
-    }
+    let data = message(call)?;
     pool::about_to_block();
     Ok(Reply::Value(sys::send_to(
         socket.as_fd(),
@@ -123,12 +164,49 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     )?))
 }
 
+/// What is to be sent.
+fn message(call: &Call<'_>) -> Result<Vec<u8>, Stop> {
+    let len = call.arg(2);
+    if len > MESSAGE_MAX {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    let mut data = vec![0; usize::try_from(len).map_err(|_| Errno::EMSGSIZE)?];
+    if !data.is_empty() {
+        read_exact(call.notification.tid, call.pointer(1), &mut data)?;
+    }
+    Ok(data)
+}
+
+/// A question to the resolver in a datagram: taken from the caller, and not sent. The answer comes to the caller's socket from port 53.
+fn question(call: &Call<'_>, socket: BorrowedFd<'_>, address: &[u8]) -> Result<bool, Stop> {
+    let Some(service) = call.boundary.names.service().filter(|service| service.takes_datagrams) else {
+        return Ok(false);
+    };
+    let Meaning::Tcp(ip, port) = meaning(address)? else {
+        return Ok(false);
+    };
+    if !service.is_server(canonical(ip), port) || sys::option(socket, libc::SO_TYPE)? != libc::SOCK_DGRAM {
+        return Ok(false);
+    }
+    let data = message(call)?;
+    let mut local = socket_address(&sys::local_address(socket)?)?;
+    if local.port() == 0 {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        sys::bind(socket, &inet_address(sys::option(socket, libc::SO_DOMAIN)?, any))?;
+        local = socket_address(&sys::local_address(socket)?)?;
+    }
+    service.ask(data, SocketAddr::new(canonical(local.ip()), local.port()), call.who());
+    Ok(true)
+}
+
 /// The address to use, and what keeps its object alive until then.
 struct Target {
     address: Vec<u8>,
     /// Whether the answer comes from elsewhere, and can take its time. What is near answers at once, and where it does not the pool's watch
     /// sees to the others.
     far: bool,
+    /// Whether this is the session's resolver, which serves only connections that it is told of.
+    resolver: bool,
     _held: Option<OwnedFd>,
 }
 
@@ -136,6 +214,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
     let plain = |far| Target {
         address: bytes.to_vec(),
         far,
+        resolver: false,
         _held: None,
     };
     match meaning(bytes)? {
@@ -143,7 +222,22 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
             let udp = sys::option(socket, libc::SO_TYPE)? != libc::SOCK_STREAM;
-            let names = call.boundary.names.names(ip);
+            if !udp
+                && let Some(service) = call.boundary.names.service()
+                && service.is_server(ip, port)
+            {
+                return Ok(Target {
+                    address: inet_address(sys::option(socket, libc::SO_DOMAIN)?, service.listening),
+                    far: false,
+                    resolver: true,
+                    _held: None,
+                });
+            }
+            if udp && !call.boundary.policy.admits_datagrams() && operation == "connect" {
+                // Such a socket can send nothing: libraries connect it to learn which of their own addresses they would use.
+                return Ok(plain(false));
+            }
+            let names = call.boundary.names.told.names(ip);
             let by = &*call.task.program;
             let (verdict, name) = call.boundary.policy.connect(udp, ip, port, &names, by);
             let target = shown(name, ip, port);
@@ -212,6 +306,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             Ok(Target {
                 address,
                 far: false,
+                resolver: false,
                 _held: Some(object.fd),
             })
         }
@@ -229,6 +324,7 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = as_inet(socket.as_fd(), bytes)?;
     match meaning(&bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
@@ -240,33 +336,30 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
                 object: None,
                 argv: None,
             };
+            let udp = sys::option(socket.as_fd(), libc::SO_TYPE)? != libc::SOCK_STREAM;
+            if udp && port == 0 && ip.to_canonical().is_unspecified() && !call.boundary.policy.admits_datagrams() {
+                // What can only receive answers from the session's resolver need not be open to others.
+                let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let own = inet_address(sys::option(socket.as_fd(), libc::SO_DOMAIN)?, own);
+                sys::bind(socket.as_fd(), &own)?;
+                return Ok(Reply::Value(0));
+            }
             // Unspecified is every interface here, not loopback.
-            let verdict = call.boundary.policy.network(
-                NetOp::Bind,
-                &Endpoint::Tcp(ip.to_canonical(), port),
-                &*call.task.program,
-            );
+            let ip = ip.to_canonical();
+            let endpoint = if udp {
+                Endpoint::Udp(ip, port)
+            } else {
+                Endpoint::Tcp(ip, port)
+            };
+            let by = &*call.task.program;
+            let verdict = call.boundary.policy.network(NetOp::Bind, &endpoint, by);
             call.settle(&matter, &verdict)?;
             sys::bind(socket.as_fd(), &bytes)?;
-            if let Meaning::Tcp(_, port) = meaning(&sys::local_address(socket.as_fd())?)? {
+            if !udp && let Meaning::Tcp(_, port) = meaning(&sys::local_address(socket.as_fd())?)? {
                 call.boundary.listeners.bound(port, socket.as_fd())?;
             }
         }
-        Meaning::UnixPath(path) => {
-            let held = call.view().resolve(libc::AT_FDCWD, &path, Last::Keep)?;
-            let Some((dir, last)) = held.entry else {
-                return Err(Errno::EADDRINUSE.into());
-            };
-            if held.object.is_some() {
-                return Err(Errno::EADDRINUSE.into());
-            }
-            let canonical = crate::caller::resolve::entry_name(dir.as_fd(), &last)?;
-            call.permit(FileOp::Write, "bind", &Name::Path(canonical), None)?;
-            let folder = FdPath::new(std::os::fd::AsRawFd::as_raw_fd(&dir));
-            let address = unix_address(&[folder.as_c_str().to_bytes(), b"/", last.as_bytes()].concat())?;
-            crate::sys::process::set_umask(call.task.status()?.umask().ok_or(Errno::EACCES)?);
-            sys::bind(socket.as_fd(), &address)?;
-        }
+        Meaning::UnixPath(path) => super::paths::bind::bind_unix(call, socket.as_fd(), &bytes, &path)?,
     }
     drop(socket);
     Ok(Reply::Value(0))
@@ -276,6 +369,14 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
 pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
     let (family, kind, protocol) = (call.int(0), call.int(1), call.int(2));
     let base = kind & 0xf;
+    let inet = matches!(family, libc::AF_INET | libc::AF_INET6);
+    if inet && base == libc::SOCK_DGRAM && matches!(protocol, 0 | libc::IPPROTO_UDP) && call.mute_sockets() {
+        return Ok(Reply::Descriptor {
+            fd: sys::mute(family, kind & libc::SOCK_NONBLOCK)?,
+            cloexec: kind & libc::SOCK_CLOEXEC != 0,
+            last: false,
+        });
+    }
     let target = format!("family {family}, type {base}, protocol {protocol}");
     let matter = Matter {
         action: "network_connect",

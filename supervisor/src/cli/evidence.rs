@@ -1,13 +1,15 @@
 //! `cavractl evidence`: the sessions, their records, and whether those are as they were written.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{FAILED, Said, Style};
 use crate::approvals::{client, run_root};
 use crate::decision::Decision;
-use crate::evidence::{Record, Verification, sessions, sessions_root, verify};
+use crate::evidence::{ACTIONS, Record, Verification, sessions, sessions_root, verify};
+use crate::policy::Glob;
 use crate::text::{clipped, command_line, harmless};
 
 /// Columns of a command or target in a table.
@@ -28,9 +30,8 @@ pub(super) enum Evidence {
         /// One JSON object a line, as recorded
         #[arg(long)]
         json: bool,
-        /// Only records with one of these decisions
-        #[arg(long, value_name = "DECISION", value_delimiter = ',', value_parser = decision)]
-        decision: Vec<Decision>,
+        #[command(flatten)]
+        only: Only,
     },
     /// Check a session's chain: 0 whole and ended, 3 intact but interrupted, 1 broken
     Verify {
@@ -42,6 +43,46 @@ pub(super) enum Evidence {
     },
 }
 
+/// Which records are shown: those that meet all that is asked.
+#[derive(Debug, Args)]
+pub(super) struct Only {
+    /// Only requests that were refused
+    #[arg(long)]
+    refused: bool,
+    /// Only records with one of these decisions
+    #[arg(long, value_name = "DECISION", value_delimiter = ',', value_parser = decision)]
+    decision: Vec<Decision>,
+    /// Only records with one of these actions
+    #[arg(long, value_name = "ACTION", value_delimiter = ',', value_parser = action)]
+    action: Vec<String>,
+    /// Only records whose target has this in it, or, with a `*` in it, is matched by this whole pattern
+    #[arg(long, value_name = "TEXT|PATTERN")]
+    path: Option<String>,
+}
+
+impl Only {
+    fn takes(&self, record: &Record) -> bool {
+        let path = |path: &String| match path.contains('*') {
+            true => Glob::new(path.as_bytes(), true).matches(record.target.as_bytes()),
+            false => record.target.contains(path.as_str()),
+        };
+        (!self.refused || record.errno.is_some())
+            && (self.decision.is_empty()
+                || record
+                    .decision
+                    .is_some_and(|decision| self.decision.contains(&decision)))
+            && (self.action.is_empty() || self.action.contains(&record.action_type))
+            && self.path.as_ref().is_none_or(path)
+    }
+}
+
+fn action(text: &str) -> Result<String, String> {
+    let found = ACTIONS.iter().find(|action| **action == text);
+    found
+        .map(|action| (*action).to_owned())
+        .ok_or_else(|| format!("not an action; one of {}", ACTIONS.join(", ")))
+}
+
 fn decision(text: &str) -> Result<Decision, String> {
     let names = Decision::ALL.map(Decision::name);
     let found = Decision::ALL.into_iter().find(|decision| decision.name() == text);
@@ -49,10 +90,11 @@ fn decision(text: &str) -> Result<Decision, String> {
 }
 
 impl Evidence {
-    pub(super) fn run(self, style: Style) -> Said {
+    /// Records are written to `out` as they are read: a chain may be larger than memory.
+    pub(super) fn run(self, style: Style, out: &mut dyn Write) -> Said {
         match self {
             Self::List { json } => list(json, style),
-            Self::Show { dir, json, decision } => show(&folder(&dir), json, &decision, style),
+            Self::Show { dir, json, only } => show(&folder(&dir), json, &only, style, out),
             Self::Verify { dir, json } => {
                 let verification = verify(&folder(&dir));
                 let out = match serde_json::to_string(&verification) {
@@ -134,37 +176,28 @@ fn list(json: bool, style: Style) -> Said {
     Said::fine(text)
 }
 
-fn show(dir: &Path, json: bool, only: &[Decision], style: Style) -> Said {
-    let mut out = String::new();
+fn show(dir: &Path, json: bool, only: &Only, style: Style, out: &mut dyn Write) -> Said {
+    let mut written = Ok(());
     let read = sessions::read(dir, &mut |record| {
-        let wanted = only.is_empty() || record.decision.is_some_and(|decision| only.contains(&decision));
-        if !wanted {
-        } else if json {
-            out.push_str(&as_line(&record));
-        } else {
-            out.push_str(&row(&record, style));
+        if written.is_err() || !only.takes(&record) {
+            return;
         }
+        let text = if json {
+            record.as_written().unwrap_or_default()
+        } else {
+            row(&record, style)
+        };
+        written = out.write_all(text.as_bytes());
     });
-    match read {
-        Ok(verification) if verification.exit_code() == 0 => Said::fine(out),
-        Ok(verification) => Said {
-            out,
-            err: judged(&verification, Style::Plain),
-            status: verification.exit_code(),
-        },
-        Err(error) => {
+    match (read, written.and_then(|()| out.flush())) {
+        (Ok(_), Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Said::failed(FAILED, &error),
+        (Ok(verification), _) if verification.exit_code() == 0 => Said::default(),
+        (Ok(verification), _) => Said::failed(verification.exit_code(), &verification),
+        (Err(error), _) => {
             let error = format!("{}: {error}; name a session's evidence folder", dir.display());
-            Said {
-                out,
-                err: error,
-                status: FAILED,
-            }
+            Said::failed(FAILED, &error)
         }
     }
-}
-
-fn as_line(record: &Record) -> String {
-    record.as_written().unwrap_or_default()
 }
 
 fn row(record: &Record, style: Style) -> String {

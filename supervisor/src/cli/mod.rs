@@ -4,10 +4,12 @@
 //! 3 evidence intact but interrupted, 125 cavractl itself failed.
 
 mod approvals;
+mod decide;
 mod doctor;
 mod evidence;
 mod policy;
 mod run;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -46,6 +48,10 @@ enum Command {
     /// Packs: check, explain, compare, try, sign
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Answer requests of CAVRA's adapters: 0 allow, 1 block, 4 require_approval, 2 no request
+    Decide(Box<decide::Decide>),
+    /// Answer such requests on a unix socket, as CAVRA's daemon does
+    Serve(serve::Serve),
     /// Show what is enforced on this machine, what is not and why; 0 only at full strength
     Doctor {
         /// As a JSON array
@@ -135,8 +141,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
-        Command::Evidence(command) => command.run(Style::of_stdout()),
         Command::Policy(command) => command.run(Style::of_stdout()),
+        Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
+        Command::Decide(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

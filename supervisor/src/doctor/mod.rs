@@ -137,7 +137,9 @@ impl Findings {
         let of = |state| move |check: &Check| check.state == state;
         let (missing, rest): (Vec<_>, Vec<_>) = self.checks().into_iter().partition(of(State::Missing));
         if !missing.is_empty() {
-            return Err(Refusal(missing));
+            // Inside another session most else is missing too, and no advice on it would help.
+            let cause = |check: &Check| !rows::is_nested(self) || check.id == rows::LISTENER;
+            return Err(Refusal(missing.into_iter().filter(cause).collect()));
         }
         Ok(Features {
             landlock_abi: self.landlock_abi.unwrap_or(0),

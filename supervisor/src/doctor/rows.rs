@@ -8,6 +8,8 @@ use crate::sys::probe::{Died, Tried};
 
 /// Consequence of what no session can do without.
 const NO_SESSION: &str = "no session can start";
+/// Of a process that can have no listener of its own.
+const INSIDE: &str = "already inside";
 /// What the tree could do, by the Landlock ABI that would stop it at the floor. Mediation decides all of it; the floor is
 /// what remains should mediation have a hole. Kernel versions: Documentation/userspace-api/landlock.rst.
 const FLOOR: [(u32, &str, &str); 4] = [
@@ -75,8 +77,11 @@ fn proc(found: &Findings) -> Check {
     )
 }
 
+/// The check on which the others build.
+pub(super) const LISTENER: &str = "seccomp.listener";
+
 fn listener(found: &Findings) -> Check {
-    const ID: &str = "seccomp.listener";
+    const ID: &str = LISTENER;
     let missing = |what: String, remedy: &str| Check::lacking(Missing, ID, what, NO_SESSION, remedy);
     let sizes = match found.notif_sizes {
         Ok(sizes) => sizes,
@@ -85,13 +90,12 @@ fn listener(found: &Findings) -> Check {
     match found.confinement.map(|found| found.listener) {
         Ok(Ok(())) => Check::full(ID, format!("available ({} and {} bytes)", sizes.0, sizes.1)),
         Ok(Err(Errno::EBUSY)) => missing(
-            "EBUSY: this process is already inside a user-notify sandbox".to_owned(),
+            format!("EBUSY: {INSIDE} a user-notify sandbox"),
             "start cavra-run outside of it (another cavra-run, a browser's or a container's sandbox)",
         ),
-        // What our own filter answers (design section 6): nobody else's refuses Landlock in this way as well.
-        Ok(Err(Errno::EPERM)) if found.around.filters > 0 && found.landlock_abi == Err(Errno::ENOSYS) => missing(
-            "EPERM, and Landlock is hidden: this looks like the inside of a cavra-run session".to_owned(),
-            "ask in a terminal outside of it",
+        Ok(Err(Errno::EPERM)) if is_own_session(found) => missing(
+            format!("EPERM, and Landlock is hidden: {INSIDE} a cavra-run session, as it looks"),
+            "start it in a terminal outside of it",
         ),
         Ok(Err(errno)) => missing(format!("SECCOMP_FILTER_FLAG_NEW_LISTENER: {errno}"), denied(found)),
         Err(Died::Signal(signal)) => missing(
@@ -100,6 +104,17 @@ fn listener(found: &Findings) -> Check {
         ),
         Err(Died::Call(errno)) => missing(format!("fork: {errno}"), "raise the limit on processes (ulimit -u)"),
     }
+}
+
+/// What our own filter answers (design section 6): nobody else's refuses Landlock in this way as well.
+fn is_own_session(found: &Findings) -> bool {
+    let listener = found.confinement.map(|found| found.listener);
+    listener == Ok(Err(Errno::EPERM)) && found.around.filters > 0 && found.landlock_abi == Err(Errno::ENOSYS)
+}
+
+/// Whether what is missing is missing because another session is around this process: then nothing else helps.
+pub(super) fn is_nested(found: &Findings) -> bool {
+    is_own_session(found) || found.confinement.map(|found| found.listener) == Ok(Err(Errno::EBUSY))
 }
 
 /// What helps when a call is not there or not allowed.
@@ -385,7 +400,7 @@ mod tests {
                 },
                 "seccomp.listener",
                 State::Missing,
-                "terminal outside",
+                "outside of it",
             ),
             (
                 |f| f.confinement = Err(Died::Signal(nix::sys::signal::Signal::SIGSYS)),

@@ -131,7 +131,17 @@ impl Journal {
             inner: Arc::new(inner),
             flusher: OnceLock::new(),
         };
-        journal.inner.add(record, Durability::Synced)?;
+        journal
+            .inner
+            .add(record, Durability::Synced)
+            .map_err(|error| match error {
+                EvidenceError::Write(source) | EvidenceError::Sync(source) => EvidenceError::Io {
+                    path: journal.inner.path.clone(),
+                    action: "write its first record",
+                    source,
+                },
+                other => other,
+            })?;
         Ok(journal)
     }
 

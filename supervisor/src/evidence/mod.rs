@@ -27,9 +27,9 @@ pub(crate) use folder::open_existing as folder_for_reading;
 pub use folder::{EvidenceFolder, sessions_root, state_root};
 pub use journal::{Durability, Journal, Level};
 pub(crate) use names::is_session_name;
-pub use names::{approval_id, decision_id, session_id};
+pub use names::{approval_id, correlation_id, decision_id, session_id};
 pub use notices::Notices;
-pub use record::{ApprovalNote, Draft, End, Opening, Record, Totals};
+pub use record::{ACTIONS, ApprovalNote, Draft, End, Opening, Record, Totals};
 pub use summary::summary;
 pub use verify::{Verification, Wrong, verify};
 

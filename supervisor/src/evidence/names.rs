@@ -17,6 +17,11 @@ pub fn approval_id() -> Result<String, EvidenceError> {
     random("apr_")
 }
 
+/// A new name for what belongs together across systems: `corr_` and 12 hexadecimal digits.
+pub fn correlation_id() -> Result<String, EvidenceError> {
+    random("corr_")
+}
+
 /// Whether a session's name can be part of a file name.
 pub(crate) fn is_session_name(name: &str) -> bool {
     (1..=64).contains(&name.len())

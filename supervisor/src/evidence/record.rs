@@ -41,6 +41,19 @@ pub struct Opening {
     pub version: String,
 }
 
+/// All `action_type`s.
+pub const ACTIONS: [&str; 9] = [
+    "read_file",
+    "write_file",
+    "execute_command",
+    "git_operation",
+    "network_connect",
+    "network_bind",
+    "session_start",
+    "session_end",
+    "approval",
+];
+
 /// What is known of one decision; the journal adds names, time, order and hashes. Paths and arguments are given as
 /// [`crate::text::printable`] writes them.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,10 @@
 //! Only the record is shorter: decisions are made on the whole, and an approver sees the whole. Environment values are in no
 //! record. What is redacted is one value, up to the next blank, quote or separator, so that a command can not hide behind it.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use crate::policy::tables::looks_secret;
 
 /// In a secret's place.
@@ -139,6 +143,28 @@ const PROGRAMS: &[(&str, &str, &str, Place)] = &[
     ("7z", "", "-p", Place::Attached),
 ];
 
+/// What a text with a secret in it has: a token's prefix, a name's end, or an option. Most paths have none of it.
+static SIGNS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let others = [
+        "=",
+        ":",
+        "-----BEGIN ",
+        " -",
+        "\t-",
+        "\n-",
+        "\"-",
+        "'-",
+        "`-",
+        ";-",
+        "&-",
+        "|-",
+        "(-",
+    ];
+    let patterns = TOKENS.iter().map(|(prefix, _)| *prefix).chain(others);
+    // Without it each text is looked at whole.
+    AhoCorasick::new(patterns).ok()
+});
+
 /// Arguments without the secrets in them.
 pub(crate) fn arguments(argv: Vec<String>) -> Vec<String> {
     let program = argv
@@ -217,19 +243,39 @@ fn is_secret_name(name: &str) -> bool {
 /// Any text without the secrets in it: tokens known by their prefix, `NAME=value` and `"name": "value"` with a name that tells,
 /// headers, user information in URLs, private keys.
 pub(crate) fn text(text: String) -> String {
+    if !text.starts_with('-') && SIGNS.as_ref().is_some_and(|signs| !signs.is_match(&text)) {
+        return text;
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
     let mut changed = false;
     let mut before = None;
+    // The word that a shell would run, in a line of commands.
+    let (mut program, mut is_first, mut since) = ("", true, 0);
     while let Some(c) = rest.chars().next() {
         let at_word = !before.is_some_and(|c: char| c.is_alphanumeric() || c == '_');
-        if at_word && let Some((kept, gone)) = secret_at(rest) {
+        let at_argument = before.is_none_or(|c: char| c.is_whitespace() || ENDS.contains(c));
+        if at_argument && is_first && !c.is_whitespace() && !ENDS.contains(c) {
+            let word = rest.get(..argument(rest)).unwrap_or_default();
+            // `A=b program`
+            if !word.contains('=') {
+                program = word.rsplit('/').next().unwrap_or(word);
+                (is_first, since) = (false, out.len());
+            }
+        }
+        let option = at_argument
+            .then(|| option_at(rest, program, out.get(since..).unwrap_or_default()))
+            .flatten();
+        if let Some((kept, gone)) = option.or_else(|| at_word.then(|| secret_at(rest)).flatten()) {
             out.push_str(rest.get(..kept).unwrap_or_default());
             out.push_str(GONE);
             rest = rest.get(kept.saturating_add(gone)..).unwrap_or_default();
             before = Some(']');
             changed = true;
             continue;
+        }
+        if matches!(c, ';' | '|' | '&' | '(' | '\n' | '`') {
+            (program, is_first) = ("", true);
         }
         // A name is looked at once, from its first character.
         let len = if at_word {
@@ -252,6 +298,64 @@ fn word(text: &str) -> usize {
 
 fn run(text: &str, of: impl Fn(char) -> bool) -> usize {
     text.find(|c| !of(c)).unwrap_or(text.len())
+}
+
+/// What ends an argument in a line of commands, besides blanks.
+const ENDS: &str = "\"'`;&|<>()";
+
+/// Bytes of the argument at the beginning.
+fn argument(text: &str) -> usize {
+    run(text, |c| !c.is_whitespace() && !ENDS.contains(c))
+}
+
+/// An option with a secret, in a line of commands: `--password value`, `curl -u user:value`. `so_far` is the command before it.
+fn option_at(text: &str, program: &str, so_far: &str) -> Option<(usize, usize)> {
+    let len = argument(text);
+    let option = text.get(..len).filter(|option| option.starts_with('-'))?;
+    let row = PROGRAMS
+        .iter()
+        .filter(|(name, with, ..)| *name == program && so_far.contains(with))
+        .find_map(|(.., known, place)| {
+            option
+                .strip_prefix(known)
+                .map(|attached| (known.len(), attached, *place))
+        });
+    let (start, place) = match (row, option.split_once('=')) {
+        (Some((known, attached, place)), _) if !attached.is_empty() => (known, place),
+        (Some((.., place)), _) if !matches!(place, Place::Attached) => (next_value(text, len)?, place),
+        (_, Some((name, _))) if is_secret_option(name) => (name.len().saturating_add(1), Place::Value),
+        (_, None) if is_secret_option(option) => (next_value(text, len)?, Place::Value),
+        _ => return None,
+    };
+    let start = start.saturating_add(usize::from(text.get(start..)?.starts_with(['"', '\''])));
+    let value = text.get(start..)?;
+    let quote = text
+        .get(start.saturating_sub(1)..start)?
+        .chars()
+        .next()
+        .filter(|c| matches!(c, '"' | '\''));
+    let end = quote.map_or_else(|| argument(value), |quote| run(value, |c| c != quote));
+    let value = value
+        .get(..end)
+        .filter(|value| !value.is_empty() && !value.starts_with("$(") && !is_variable(value))?;
+    match place {
+        Place::Value | Place::Attached => Some((start, end)),
+        Place::AfterColon => {
+            let (user, secret) = value.split_once(':').filter(|(_, secret)| !secret.is_empty())?;
+            Some((start.saturating_add(user.len()).saturating_add(1), secret.len()))
+        }
+        Place::Text => None,
+    }
+}
+
+/// Where the argument after the one of `len` bytes begins; none when it is another option or the end.
+fn next_value(text: &str, len: usize) -> Option<usize> {
+    let rest = text.get(len..)?;
+    let blanks = run(rest, |c| c == ' ');
+    let value = rest
+        .get(blanks..)
+        .filter(|value| blanks > 0 && !value.is_empty() && !value.starts_with('-'))?;
+    Some(text.len().saturating_sub(value.len()))
 }
 
 /// Whether a secret begins here: how many bytes of it stay, and how many go.

@@ -105,23 +105,4 @@ impl Cond {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::{compile, rows};
-
-    #[test]
-    fn the_table_compiles_and_fits_the_kernels_limit() {
-        let programs = compile(&rows(false)).unwrap();
-        for program in programs.plain.iter().chain([&programs.notify]) {
-            assert!(program.len() <= 4096, "{} instructions", program.len());
-        }
-    }
-
-    #[test]
-    fn no_call_has_two_rows() {
-        let mut seen = std::collections::HashSet::new();
-        for row in rows(false) {
-            assert!(seen.insert(row.nr), "{}", row.name);
-        }
-    }
-}
+mod tests;

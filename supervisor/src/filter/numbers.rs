@@ -1,10 +1,12 @@
 numbers! {
+    _sysctl = SYS__sysctl;
     accept = SYS_accept;
     accept4 = SYS_accept4;
     access = SYS_access;
     acct = SYS_acct;
     add_key = SYS_add_key;
     adjtimex = SYS_adjtimex;
+    afs_syscall = SYS_afs_syscall;
     alarm = SYS_alarm;
     arch_prctl = SYS_arch_prctl;
     bind = SYS_bind;
@@ -35,9 +37,11 @@ numbers! {
     epoll_create = SYS_epoll_create;
     epoll_create1 = SYS_epoll_create1;
     epoll_ctl = SYS_epoll_ctl;
+    epoll_ctl_old = SYS_epoll_ctl_old;
     epoll_pwait = SYS_epoll_pwait;
     epoll_pwait2 = SYS_epoll_pwait2;
     epoll_wait = SYS_epoll_wait;
+    epoll_wait_old = SYS_epoll_wait_old;
     eventfd = SYS_eventfd;
     eventfd2 = SYS_eventfd2;
     execve = SYS_execve;
@@ -92,6 +96,7 @@ numbers! {
     getpgid = SYS_getpgid;
     getpgrp = SYS_getpgrp;
     getpid = SYS_getpid;
+    getpmsg = SYS_getpmsg;
     getppid = SYS_getppid;
     getpriority = SYS_getpriority;
     getrandom = SYS_getrandom;
@@ -215,6 +220,7 @@ numbers! {
     process_vm_writev = SYS_process_vm_writev;
     pselect6 = SYS_pselect6;
     ptrace = SYS_ptrace;
+    putpmsg = SYS_putpmsg;
     pwrite64 = SYS_pwrite64;
     pwritev = SYS_pwritev;
     pwritev2 = SYS_pwritev2;
@@ -259,6 +265,7 @@ numbers! {
     sched_setscheduler = SYS_sched_setscheduler;
     sched_yield = SYS_sched_yield;
     seccomp = SYS_seccomp;
+    security = SYS_security;
     select = SYS_select;
     semctl = SYS_semctl;
     semget = SYS_semget;
@@ -331,6 +338,7 @@ numbers! {
     times = SYS_times;
     tkill = SYS_tkill;
     truncate = SYS_truncate;
+    tuxcall = SYS_tuxcall;
     umask = SYS_umask;
     umount2 = SYS_umount2;
     uname = SYS_uname;
@@ -346,6 +354,7 @@ numbers! {
     vfork = SYS_vfork;
     vhangup = SYS_vhangup;
     vmsplice = SYS_vmsplice;
+    vserver = SYS_vserver;
     wait4 = SYS_wait4;
     waitid = SYS_waitid;
     write = SYS_write;

@@ -109,7 +109,9 @@ fn descriptors_and_memory(rows: &mut Vec<Row>) {
         name: "ioctl",
         nr: nr::ioctl,
         cases: [libc::TIOCSTI, 0x541C /* TIOCLINUX */]
-            .into_iter()
+            .iter()
+            .chain(REFUSED_IOCTLS)
+            .copied()
             .map(|request| (Refuse(Errno::EPERM), vec![Is(1, Low32, request)]))
             .chain(INODE_IOCTLS.iter().map(|request| (Notify, vec![Is(1, Low32, *request)])))
             .collect(),
@@ -118,8 +120,27 @@ fn descriptors_and_memory(rows: &mut Vec<Row>) {
     });
 }
 
-/// FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION; include/uapi/linux/fs.h.
-pub(crate) const INODE_IOCTLS: &[u64] = &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602];
+/// What a merely readable folder or file is enough for, and no name or inode is left to decide on: btrfs makes, removes and marks subvolumes and
+/// snapshots (a snapshot of a protected folder is the same files under other names), fs-verity makes a file unchangeable for good, fscrypt
+/// takes and gives keys of folders that others use; include/uapi/linux/{btrfs,fsverity,fscrypt,msdos_fs}.h.
+pub(crate) const REFUSED_IOCTLS: &[u64] = &[
+    0x5000_9401, // BTRFS_IOC_SNAP_CREATE
+    0x5000_940e, // BTRFS_IOC_SUBVOL_CREATE
+    0x5000_940f, // BTRFS_IOC_SNAP_DESTROY
+    0x4008_9413, // BTRFS_IOC_DEFAULT_SUBVOL
+    0x5000_9417, // BTRFS_IOC_SNAP_CREATE_V2
+    0x5000_9418, // BTRFS_IOC_SUBVOL_CREATE_V2
+    0x4008_941a, // BTRFS_IOC_SUBVOL_SETFLAGS
+    0x5000_943f, // BTRFS_IOC_SNAP_DESTROY_V2
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0xc040_6618, // FS_IOC_REMOVE_ENCRYPTION_KEY
+    0x4004_7211, // FAT_IOCTL_SET_ATTRIBUTES
+];
+
+/// FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, EXT4_IOC_SETVERSION; include/uapi/linux/fs.h, fs/ext4/ext4.h.
+pub(crate) const INODE_IOCTLS: &[u64] = &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602, 0x4008_6604];
 
 fn paths(rows: &mut Vec<Row>) {
     for (name, nr, arg) in [("open", nr::open, 1), ("openat", nr::openat, 2)] {
@@ -152,9 +173,10 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         futex_requeue set_tid_address restart_syscall timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_gettime
         clock_getres clock_nanosleep set_robust_list get_robust_list getcpu getrandom rseq  ioprio_get 
         pidfd_open pidfd_send_signal process_vm_readv kcmp modify_ldt set_thread_area get_thread_area map_shadow_stack pidfd_getfd);
-    calls!(rows, Native, "shared memory, semaphores and queues",
-        shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
-        mq_notify mq_getsetattr);
+    calls!(rows, Notify, "memory, semaphores and queues that the session itself made",
+        shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl);
+    calls!(rows, Native, "the caller's own memory, and descriptors of queues", shmdt mq_timedsend mq_timedreceive mq_notify mq_getsetattr);
+    calls!(rows, Refuse(Errno::ENOSYS), "queues by name reach processes outside, and are no paths", mq_open mq_unlink);
     let new_namespaces = [
         libc::CLONE_NEWNS,
         libc::CLONE_NEWCGROUP,
@@ -262,7 +284,7 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
 
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
-        accept accept4 recvfrom recvmsg recvmmsg shutdown listen getsockname getpeername getsockopt);
+        accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
     rows.push(Row {
         name: "setsockopt",
         nr: nr::setsockopt,
@@ -276,7 +298,7 @@ fn network(rows: &mut Vec<Row>) {
         otherwise: Native,
         reason: "a shared port may have listeners of others, so the session must know that it shares",
     });
-    calls!(rows, Notify, "names an address", connect bind);
+    calls!(rows, Notify, "names an address, or takes one by listening without", connect bind listen);
     let fastopen = |arg| {
         (
             Refuse(Errno::EOPNOTSUPP),
@@ -367,4 +389,6 @@ fn refused(rows: &mut Vec<Row>) {
     calls!(rows, Refuse(Errno::ENOSYS), "flags or operations lie in memory; libraries fall back",
         clone3 io_uring_setup io_uring_enter io_uring_register landlock_create_ruleset landlock_add_rule landlock_restrict_self uselib);
     calls!(rows, Native, "tells which modules of security there are", lsm_get_self_attr lsm_list_modules mseal);
+    calls!(rows, Refuse(Errno::ENOSYS), "numbers that Linux keeps and no longer answers",
+        _sysctl getpmsg putpmsg afs_syscall tuxcall security epoll_ctl_old epoll_wait_old vserver);
 }

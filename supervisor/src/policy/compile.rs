@@ -50,6 +50,7 @@ pub(super) struct Compiled {
     pub(super) commands: Rules,
     pub(super) connect: Vec<NetRule>,
     pub(super) bind: Vec<NetRule>,
+    pub(super) resolvers: Vec<std::net::SocketAddr>,
     pub(super) protected: Option<(Vec<Glob>, Rule)>,
     pub(super) default_read: Option<Rule>,
     pub(super) default_write: Option<Rule>,
@@ -294,6 +295,20 @@ impl Maker<'_> {
             }
         }
         out.default_network = self.default(&["network", "default"], "network.default", "");
+        for server in network.get("resolver").map(Node::items).unwrap_or_default() {
+            let text = server.text().unwrap_or_default();
+            match super::network::server(text) {
+                // What the tree can write does not choose who is asked (I10).
+                Ok(_) if self.layer == Layer::Repository => {
+                    let label =
+                        "a workspace's own pack chooses no resolver; remove it, or name it in a pack of the launch";
+                    let title = format!("resolver `{}`", short(text));
+                    self.diagnostics.error(Code::BadNetwork, server.span, title, label);
+                }
+                Ok(server) => out.resolvers.push(server),
+                Err(error) => self.bad_address(text, server.span, error),
+            }
+        }
     }
 
     fn address(&mut self, out: &mut Compiled, text: &str, decision: Decision, by: Vec<By>, span: Span) {

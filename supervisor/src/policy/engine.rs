@@ -286,11 +286,12 @@ impl<'p> View<'p> {
         let [_, fallback, _] = &self.policy.fallback;
         self.layers(
             |pack| {
-                let strictest = meaning
-                    .lines
-                    .iter()
-                    .filter_map(|line| pack.commands.strictest(line, false, by))
-                    .map(|found| &found.rule)
+                // A refusal holds for all that a command can mean, an allow only for what was typed.
+                let lines = meaning.lines.iter().enumerate();
+                let strictest = lines
+                    .filter_map(|(at, line)| Some((at, &pack.commands.strictest(line, false, by)?.rule)))
+                    .filter(|(at, rule)| rule.decision != Decision::Allow || meaning.given.contains(at))
+                    .map(|(_, rule)| rule)
                     .reduce(|a, b| if b.decision > a.decision { b } else { a });
                 let protected = pack.protected.as_ref().filter(|(branches, _)| {
                     meaning.pushes.iter().any(|target| match target {

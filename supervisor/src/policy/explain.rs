@@ -115,15 +115,18 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
             because: (said.rule.layer != Layer::Default).then(|| Because::of(said.rule)),
         }
     });
+    let mut spellings: Vec<String> = Vec::new();
+    for line in meaning.iter().flat_map(|meaning| &meaning.lines) {
+        let line = printable(line);
+        if !spellings.contains(&line) {
+            spellings.push(line);
+        }
+    }
     Explanation {
         answer: Because::of(verdict.rule),
         mechanism: mechanism(question),
         packs: packs.collect(),
-        spellings: meaning
-            .iter()
-            .flat_map(|meaning| &meaning.lines)
-            .map(|line| printable(line))
-            .collect(),
+        spellings,
         pushes: meaning
             .iter()
             .flat_map(|meaning| &meaning.pushes)

@@ -29,6 +29,7 @@ pub use explain::{Because, Explanation, Question, Said, explain};
 pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
 pub use pack::Admits;
+pub(crate) use pattern::Glob;
 pub use place::Place;
 pub use profile::{Env, Limits, Needs, Profile};
 pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};

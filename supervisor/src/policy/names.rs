@@ -201,6 +201,15 @@ impl Policy {
             .unwrap_or(Verify::None)
     }
 
+    /// The servers that are asked instead of the machine's.
+    #[must_use]
+    pub fn resolvers(&self) -> Vec<std::net::SocketAddr> {
+        self.packs
+            .iter()
+            .flat_map(|(_, pack)| pack.resolvers.iter().copied())
+            .collect()
+    }
+
     /// The names that rules spell out and do not only block.
     #[must_use]
     pub fn literal_names(&self) -> Vec<String> {

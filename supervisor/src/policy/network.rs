@@ -14,7 +14,7 @@
 //! Words behind an entry: `verify=tls|http|none` (how the name is proved on the wire) and `addresses=CIDR[,CIDR]` (where in the special
 //! ranges the host may be: loopback, private, link-local and the like, which a name may otherwise not point at).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -276,6 +276,16 @@ impl Entry {
     }
 }
 
+/// A server that names are asked of: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`.
+pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse()
+        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
+        .map_err(|_| {
+            format!("`{text}` is no server's address; write 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53 (asked over UDP and TCP)")
+        })
+}
+
 /// Host and port as written.
 fn split<'t>(text: &str, rest: &'t str) -> Result<(&'t str, Option<&'t str>), String> {
     if let Some(inner) = rest.strip_prefix('[') {
@@ -474,6 +484,25 @@ mod tests {
             ("*", 443, Verify::None),
         ] {
             assert_eq!(parse(entry).unwrap().verify(port), wanted, "{entry}");
+        }
+    }
+
+    #[test]
+    fn resolvers_are_addresses() {
+        for (text, wanted) in [
+            ("192.0.2.1", Some("192.0.2.1:53")),
+            ("192.0.2.1:5353", Some("192.0.2.1:5353")),
+            ("[2001:db8::1]", Some("[2001:db8::1]:53")),
+            ("2001:db8::1", Some("[2001:db8::1]:53")),
+            ("[2001:db8::1]:54", Some("[2001:db8::1]:54")),
+            ("dns.example", None),
+            ("tls://192.0.2.1", None),
+        ] {
+            assert_eq!(
+                super::server(text).ok().map(|s| s.to_string()).as_deref(),
+                wanted,
+                "{text}"
+            );
         }
     }
 

@@ -200,7 +200,12 @@ const ADDRESSES: Shape = Shape::List(&ADDRESS);
 const NETWORK: &[Key] = six!(
     ADDRESSES,
     "addresses",
-    key("default", Shape::Decision, "for addresses that no rule names")
+    key("default", Shape::Decision, "for addresses that no rule names"),
+    key(
+        "resolver",
+        Shape::TextOrTexts,
+        "servers that names are asked of, instead of the machine's"
+    )
 );
 
 const SUBJECT: Shape = Shape::Either(&[
@@ -239,6 +244,16 @@ const RULE: &[Key] = &[
     key("maps_to", Shape::Free, "controls that it serves"),
 ];
 
+const MCP: &[Key] = &[
+    key("allowed_servers", Shape::Texts, "servers by id"),
+    key("blocked_servers", Shape::Texts, "servers by id"),
+    key(
+        "block_unknown_servers",
+        Shape::Flag,
+        "whether servers that are not allowed are blocked; they are, without it",
+    ),
+];
+
 const PACK: &[Key] = &[
     needed("metadata", Shape::Map(METADATA, Others::Kept), "who the pack is"),
     key("filesystem", Shape::Map(FILESYSTEM, Others::Refused), "paths"),
@@ -265,7 +280,11 @@ const PACK: &[Key] = &[
     ),
     key("command_grammar", Shape::Free, "how further tools spell their commands"),
     key("maps_to", Shape::Free, "controls that the lists' entries serve"),
-    key("mcp", Shape::Free, "CAVRA's, for its adapters"),
+    key(
+        "mcp",
+        Shape::Map(MCP, Others::Kept),
+        "servers that CAVRA's adapters may call; other keys are CAVRA's",
+    ),
     key("approvals", Shape::Free, "CAVRA's"),
     key("evidence", Shape::Free, "CAVRA's"),
     key("compliance", Shape::Free, "CAVRA's"),

@@ -1,5 +1,42 @@
-//! Names: which the session was told, and for which addresses.
+//! Names: the session's own resolver, and which names the session was told for which addresses.
+//!
+//! The tree reads a resolv.conf that names an address of loopback; its connections to that port 53 are made to [`Service::listening`], its
+//! datagrams are handed to [`Service::ask`]. Of a question only name and type go on, and only for names that some rule allows or asks about.
 
+mod answers;
 mod bindings;
+mod conf;
+mod peers;
+mod question;
+mod service;
+mod upstream;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use bindings::Bindings;
+pub use conf::{Conf, Hosts};
+pub use peers::Peers;
+pub use service::{Prepared, Service};
+
+/// What decides about names, and remembers what was told.
+pub trait Judge: Send + Sync + 'static {
+    /// Who asks.
+    type Who: Send + Sync + 'static;
+
+    /// Whether a name may be looked up. A refusal is recorded, unless it is `expected`.
+    fn may_look_up(&self, name: &str, who: &Self::Who, expected: bool) -> bool;
+    /// Whether a rule is about this name, and lets it be looked up.
+    fn knows(&self, name: &str, who: &Self::Who) -> bool;
+    /// Whether a rule forbids a name that another one is an alias of.
+    fn forbids(&self, alias: &str, who: &Self::Who) -> bool;
+    /// Whether a name may have this address.
+    fn may_be_at(&self, name: &str, ip: IpAddr) -> bool;
+    /// An answer pointed a name at an address that it may not have.
+    fn misplaced(&self, name: &str, ip: IpAddr, who: &Self::Who);
+    /// The session is told an address.
+    fn told(&self, name: &Arc<str>, ip: IpAddr, ttl: Duration);
+    /// Whether datagrams are of any use.
+    fn admits_datagrams(&self) -> bool;
+}

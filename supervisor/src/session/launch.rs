@@ -12,7 +12,7 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
 use crate::policy::{Diagnostics, Mode, Place, Policy, Profile, tables};
-use crate::sys::process::{prctl, second_listener_refused};
+use crate::resolver;
 use crate::text::printable;
 
 /// Why nothing was started.
@@ -71,13 +71,11 @@ pub struct Prepared {
     pub(super) mode: Mode,
     pub(super) options: Options,
     pub(super) workspace: PathBuf,
+    pub(super) resolver: Option<resolver::Prepared>,
 }
 
 /// Reads and checks everything. Nothing has started when this fails.
 pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
-    if prctl(libc::PR_GET_SECCOMP, 0) == Ok(2) && second_listener_refused() {
-        return Err(LaunchError::Nested);
-    }
     crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
@@ -126,6 +124,15 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let plan = plan(&options, &profile, &program, &cwd)?;
+    // Port 53 needs rights that are given up soon.
+    let resolver = (policy.looks_up() || mode == Mode::Audit)
+        .then(|| {
+            let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+            let own = policy.resolvers();
+            resolver::Prepared::open(&text("/etc/resolv.conf"), &text("/etc/hosts"), own)
+        })
+        .transpose()
+        .map_err(|error| LaunchError::step("the session's resolver")(&error))?;
     let journal = Journal::create(options.evidence.as_deref(), &opening, options.evidence_level)?;
     let control = ControlServer::bind(&session_id)?;
     Ok(Prepared {
@@ -136,6 +143,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         mode,
         options,
         workspace,
+        resolver,
     })
 }
 

@@ -38,6 +38,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         mode,
         options,
         workspace,
+        resolver,
     } = prepared;
     let step = LaunchError::step;
     let terminal = Terminal::save();
@@ -87,6 +88,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         warn,
         &workspace,
     ));
+    if let Some(resolver) = resolver {
+        boundary.resolve_names(resolver).map_err(|e| step("names")(&e))?;
+    }
     let shared = boundary.clone();
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))

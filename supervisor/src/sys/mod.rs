@@ -8,6 +8,7 @@
 
 pub mod diag;
 pub mod fs;
+pub mod ipc;
 pub mod memory;
 pub mod notify;
 pub mod path;

@@ -149,6 +149,14 @@ pub fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
+/// Runs `act` in `folder`, and goes back to `/`: `fchdir`, of this thread after [`own_fs`]. chdir(2).
+pub fn in_folder<T>(folder: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T, Errno> {
+    nix::unistd::fchdir(folder)?;
+    let result = act();
+    nix::unistd::chdir("/")?;
+    Ok(result)
+}
+
 /// `prctl` of a number alone. prctl(2).
 pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
     // SAFETY: only options whose arguments are plain numbers are asked for.
@@ -162,40 +170,4 @@ pub fn prctl(option: i32, value: usize) -> Result<i32, Errno> {
 pub fn own_tid() -> Tid {
     // SAFETY: no memory is passed; it can not fail.
     Tid(unsafe { libc::gettid() })
-}
-
-/// Whether `seccomp(SECCOMP_SET_MODE_FILTER, NEW_LISTENER)` is refused here, tried with arguments that load nothing: EBUSY is only found out when a
-/// filter is really loaded, so a process of its own loads one that allows all. seccomp(2).
-#[must_use]
-pub fn second_listener_refused() -> bool {
-    // SAFETY: called before any thread is started; the child only makes system calls and exits.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let allow = libc::sock_filter {
-            code: 0x06,
-            jt: 0,
-            jf: 0,
-            k: libc::SECCOMP_RET_ALLOW,
-        };
-        let program = libc::sock_fprog {
-            len: 1,
-            filter: (&raw const allow).cast_mut(),
-        };
-        // SAFETY: numbers only.
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1usize, 0usize, 0usize, 0usize) };
-        // SAFETY: the kernel reads one instruction, which outlives the call.
-        let rc = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-                &raw const program,
-            )
-        };
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(i32::from(rc == -1)) };
-    }
-    let mut status = 0;
-    // SAFETY: the kernel writes one int into `status`.
-    child > 0 && unsafe { libc::waitpid(child, &raw mut status, 0) } == child && libc::WEXITSTATUS(status) != 0
 }

@@ -27,6 +27,12 @@ pub fn bind(fd: BorrowedFd<'_>, address: &[u8]) -> Result<(), Errno> {
     check(rc.into()).map(|_| ())
 }
 
+/// `listen`. listen(2).
+pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }.into()).map(|_| ())
+}
+
 /// `sendto`. send(2).
 pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> Result<i64, Errno> {
     // SAFETY: the kernel reads `data.len()` and `address.len()` bytes, which outlive the call.
@@ -47,6 +53,18 @@ pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> R
 pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: no memory is passed.
     owned(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) }.into())
+}
+
+/// A datagram socket of a family (AF_INET, AF_INET6) that receives and can send nothing, whoever holds it: shut for writing. `flags` may be
+/// SOCK_NONBLOCK. socket(2), shutdown(2).
+pub fn mute(family: i32, flags: i32) -> Result<OwnedFd, Errno> {
+    let fd = socket(family, libc::SOCK_DGRAM | flags, libc::IPPROTO_UDP)?;
+    // SAFETY: no memory is passed.
+    match check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }.into()) {
+        // Shut, and told that it was not connected (inet_shutdown, net/ipv4/af_inet.c).
+        Ok(_) | Err(Errno::ENOTCONN) => Ok(fd),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// An int-valued option at SOL_SOCKET. socket(7).

@@ -1,5 +1,6 @@
 //! Calls that name paths: opens, names, renames, inodes.
 
+pub(super) mod bind;
 pub(super) mod inode;
 pub(super) mod names;
 pub(super) mod open;
@@ -7,6 +8,7 @@ pub(super) mod rename;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::RwLock;
 
 use nix::errno::Errno;
 
@@ -16,6 +18,10 @@ use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
 use crate::policy::FileOp;
 use crate::sys::fs::Stat;
 use crate::sys::notify::Tid;
+
+/// All names of the tree change here: a rename, and what makes a name lead elsewhere (a symlink, a link to one), holds it
+/// shared. Who holds it alone knows that a path which is its own canonical name still leads where it was looked at.
+static NAMES: RwLock<()> = RwLock::new(());
 
 impl Call<'_> {
     fn tid(&self) -> Tid {

@@ -1,9 +1,11 @@
 //! Names that come and go: unlink, rmdir, mkdir, mknod, symlink, link.
 
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 
 use nix::errno::Errno;
 
+use super::NAMES;
 use crate::boundary::{Call, Reply, Stop};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Last, Name, name};
@@ -116,6 +118,7 @@ fn make_symlink(call: &Call<'_>, dirfd: i32, arg: usize) -> Result<Reply, Stop> 
         return Err(Errno::ENOENT.into());
     }
     call.permit_entry("symlink", &entry)?;
+    let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
     fs::symlink(target.as_c_str(), entry.dir.as_fd(), &entry.last)?;
     Ok(Reply::Value(0))
 }
@@ -162,6 +165,7 @@ fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) 
         call.permit(FileOp::Write, "link", &origin, Some(&object))?;
     }
     call.permit_entry("link", &entry)?;
+    let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
     match (object.stat.kind(), entry_of_old) {
         (Kind::Symlink, Some((dir, old))) => fs::link_name(dir.as_fd(), &old, entry.dir.as_fd(), &entry.last)?,
         (Kind::Symlink, None) => return Err(Errno::EPERM.into()),

@@ -149,6 +149,9 @@ pub(in crate::boundary) fn openat2(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
+    if let Some(reply) = call.substitute(open.path.bytes(), open.flags)? {
+        return Ok(reply);
+    }
     if let Some(reply) = fast(call, open)? {
         return Ok(reply);
     }

@@ -1,19 +1,15 @@
 //! rename, renameat, renameat2.
 
 use std::os::fd::AsFd;
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 
 use nix::errno::Errno;
 
-use super::Entry;
+use super::{Entry, NAMES};
 use crate::boundary::{Call, Reply, Stop};
 use crate::caller::resolve::Name;
 use crate::policy::FileOp;
 use crate::sys::fs::{self, Kind};
-
-/// Renames whose border was checked against a kind of object run alone: all names of the tree change here, so nothing of the tree can
-/// put a folder where a file was looked at.
-static NAMES: RwLock<()> = RwLock::new(());
 
 pub(in crate::boundary) fn rename(call: &Call<'_>) -> Result<Reply, Stop> {
     perform(call, (libc::AT_FDCWD, 0), (libc::AT_FDCWD, 1), 0)
@@ -70,6 +66,7 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
         act()?;
         return Ok(Reply::Value(0));
     }
+    // Its border was checked against a kind of object: nothing of the tree may put a folder where a file was looked at.
     let _alone = NAMES.write().unwrap_or_else(PoisonError::into_inner);
     let is_dir = |entry: &Entry| {
         fs::stat_at(fs::At::Dir(entry.dir.as_fd()), &entry.last, libc::AT_SYMLINK_NOFOLLOW)

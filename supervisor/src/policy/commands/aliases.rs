@@ -3,7 +3,8 @@
 //! The files are TOML, YAML or INI, and read by one rule for all: a line whose key is the verb, and the words behind it up to the next
 //! key. That finds more than the tool would, in sections that are not about aliases, and so refuses more; it never finds less.
 
-use super::repo::{Place, read, upwards};
+use super::files::{Content, read, upwards};
+use super::repo::Place;
 use super::table::Aliases;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,9 +13,10 @@ use std::path::PathBuf;
 /// Lines that one alias may have.
 const LINES_MAX: usize = 32;
 
-/// The meanings that `verb` may have by its users' files and variables, each as words.
-pub(super) fn meanings(aliases: &Aliases, verb: &[u8], place: &Place<'_>) -> Vec<Vec<Vec<u8>>> {
+/// The meanings that `verb` may have by its users' files and variables, each as words; and whether a file could not be read.
+pub(super) fn meanings(aliases: &Aliases, verb: &[u8], place: &Place<'_>) -> (Vec<Vec<Vec<u8>>>, bool) {
     let mut all = Vec::new();
+    let mut hidden = false;
     if let Some(prefix) = &aliases.env {
         let name = [prefix.as_bytes(), &variable(verb)].concat();
         let values = place
@@ -24,12 +26,14 @@ pub(super) fn meanings(aliases: &Aliases, verb: &[u8], place: &Place<'_>) -> Vec
         all.extend(values.map(words));
     }
     for file in aliases.files.iter().flat_map(|file| paths(file, place)) {
-        if let Some(text) = read(&file) {
-            all.extend(in_text(&text, verb));
+        match read(&file) {
+            Content::Bytes(text) => all.extend(in_text(&text, verb)),
+            Content::Missing => {}
+            Content::Hidden => hidden = true,
         }
     }
     all.retain(|words| !words.is_empty());
-    all
+    (all, hidden)
 }
 
 /// `publish-all` as `PUBLISH_ALL`.
@@ -57,7 +61,7 @@ fn paths(file: &str, place: &Place<'_>) -> Vec<PathBuf> {
     place
         .variable(name)
         .filter(|value| !value.is_empty())
-        .map(|folder| path(folder).join(rest))
+        .map(|folder| path(&place.cwd).join(path(folder)).join(rest))
         .into_iter()
         .collect()
 }

@@ -46,41 +46,53 @@ impl Config {
         self.values(key).next_back()
     }
 
-    /// The files that it includes, on whatever condition.
-    pub(super) fn includes(&self) -> impl Iterator<Item = &[u8]> {
-        let named = |key: &[u8]| key == b"include.path" || (key.starts_with(b"includeif.") && key.ends_with(b".path"));
+    /// Whether it names further files, as the environment and `-c` may.
+    pub(super) fn includes(&self) -> bool {
+        self.below(b"include").next().is_some()
+    }
+
+    /// Whether a key stands in it that says what a push means.
+    pub(super) fn is_about_pushes(&self) -> bool {
+        let sections: [&[u8]; 7] = [
+            b"alias.",
+            b"push.",
+            b"remote.",
+            b"branch.",
+            b"include.",
+            b"includeif.",
+            b"help.",
+        ];
         self.entries
             .iter()
-            .filter(move |(key, _)| named(key))
+            .any(|(key, _)| sections.iter().any(|section| key.starts_with(section)))
+    }
+
+    /// The values of `section.ANY.name`.
+    pub(super) fn any<'c>(&'c self, section: &'c [u8], name: &'c [u8]) -> impl Iterator<Item = &'c [u8]> {
+        let fits = move |key: &[u8]| {
+            key.strip_prefix(section)
+                .is_some_and(|key| key.starts_with(b".") && key.ends_with(name))
+        };
+        self.entries
+            .iter()
+            .filter(move |(key, _)| fits(key))
             .map(|(_, value)| value.as_slice())
     }
 
-    /// The text of a configuration file; what is no configuration is passed over, as nothing in it can be in force for git either.
+    /// The entries whose key begins so, with the rest of the key.
+    pub(super) fn below<'c>(&'c self, prefix: &'c [u8]) -> impl Iterator<Item = (&'c [u8], &'c [u8])> {
+        self.entries
+            .iter()
+            .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_slice())))
+    }
+
+    /// The text of a configuration file, read as `git_parse_source` in git's config.c reads it; incomplete where git would refuse it.
     #[must_use]
-    pub(crate) fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         let mut config = Self::default();
-        let mut section: Vec<u8> = Vec::new();
-        for line in logical_lines(text) {
-            let mut line = line.trim_ascii_start();
-            if let Some(rest) = line.strip_prefix(b"[") {
-                let Some((name, after)) = header(rest) else { continue };
-                section = name;
-                line = after.trim_ascii_start();
-            }
-            let name_len = line
-                .iter()
-                .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-')
-                .count();
-            let (name, rest) = line.split_at(name_len);
-            if name.is_empty() || section.is_empty() {
-                continue;
-            }
-            let key = [&section[..], b".", name].concat();
-            match rest.trim_ascii_start().strip_prefix(b"=") {
-                Some(raw) => config.set(&key, &value(raw)),
-                None => config.set(&key, b"true"),
-            }
-        }
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        let mut source = Source { text, at: 0 };
+        config.incomplete = source.read(&mut config).is_none();
         config
     }
 }
@@ -98,84 +110,140 @@ fn canonical(key: &[u8]) -> Vec<u8> {
     key
 }
 
-/// Lines, those that end in a backslash joined with their next.
-fn logical_lines(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut lines: Vec<Vec<u8>> = Vec::new();
-    let mut open = false;
-    for line in text
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(text)
-        .split(|byte| *byte == b'\n')
-    {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let slashes = line.iter().rev().take_while(|byte| **byte == b'\\').count();
-        let continues = slashes % 2 == 1;
-        let kept = if continues {
-            line.split_last().map_or(line, |(_, kept)| kept)
-        } else {
-            line
+/// Bytes of a file; its end reads as a line's end.
+struct Source<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl Source<'_> {
+    fn next(&mut self) -> u8 {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let (byte, length) = match rest {
+            [b'\r', b'\n', ..] => (b'\n', 2),
+            [byte, ..] => (*byte, 1),
+            [] => (b'\n', 1),
         };
-        match lines.last_mut().filter(|_| open) {
-            Some(last) => last.extend_from_slice(kept),
-            None => lines.push(kept.to_vec()),
-        }
-        open = continues;
+        self.at += length;
+        byte
     }
-    lines
-}
 
-/// `name]`, `name "sub"]` or `name.sub]`: the section, and what follows on the line.
-fn header(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let name_len = text
-        .iter()
-        .take_while(|byte| !matches!(**byte, b']' | b'"' | b' ' | b'\t'))
-        .count();
-    let (name, rest) = text.split_at(name_len);
-    let mut section = name.to_ascii_lowercase();
-    let rest = rest.trim_ascii_start();
-    if let Some(after) = rest.strip_prefix(b"]") {
-        return Some((section, after));
+    fn ended(&self) -> bool {
+        self.at >= self.text.len()
     }
-    let mut bytes = rest.strip_prefix(b"\"")?.iter();
-    section.push(b'.');
-    loop {
-        match bytes.next()? {
-            b'"' => break,
-            b'\\' => section.push(*bytes.next()?),
-            byte => section.push(*byte),
-        }
-    }
-    let after = bytes.as_slice().trim_ascii_start().strip_prefix(b"]")?;
-    Some((section, after))
-}
 
-/// A value: quotes and escapes resolved, comment and blanks at the end removed.
-fn value(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut quoted = false;
-    let mut kept = 0;
-    let mut bytes = raw.trim_ascii_start().iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'#' | b';' if !quoted => break,
-            b'\\' => {
-                out.push(match bytes.next() {
-                    Some(b'n') => b'\n',
-                    Some(b't') => b'\t',
-                    Some(b'b') => 8,
-                    Some(other) => *other,
-                    None => break,
-                });
+    /// None where git would stop with an error.
+    fn read(&mut self, config: &mut Config) -> Option<()> {
+        let mut section: Vec<u8> = Vec::new();
+        let mut comment = false;
+        while !self.ended() {
+            match self.next() {
+                b'\n' => comment = false,
+                _ if comment => {}
+                byte if is_space(byte) => {}
+                b'#' | b';' => comment = true,
+                b'[' => section = self.section()?,
+                byte if byte.is_ascii_alphabetic() => {
+                    let mut key = [&section[..], b"."].concat();
+                    key.push(byte.to_ascii_lowercase());
+                    let value = self.entry(&mut key)?;
+                    config.entries.push((key, value));
+                }
+                _ => return None,
             }
-            byte => out.push(*byte),
         }
-        if quoted || !byte.is_ascii_whitespace() {
+        Some(())
+    }
+
+    /// `section]` or `section "sub"]`, behind the bracket.
+    fn section(&mut self) -> Option<Vec<u8>> {
+        let mut name = Vec::new();
+        loop {
+            match self.next() {
+                b']' => return Some(name),
+                b'\n' => return None,
+                byte if is_space(byte) => break,
+                byte if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.') => {
+                    name.push(byte.to_ascii_lowercase())
+                }
+                _ => return None,
+            }
+        }
+        let mut byte = self.next();
+        while is_space(byte) && byte != b'\n' {
+            byte = self.next();
+        }
+        if byte != b'"' {
+            return None;
+        }
+        name.push(b'.');
+        loop {
+            match self.next() {
+                b'\n' => return None,
+                b'"' => break,
+                b'\\' => name.push(Some(self.next()).filter(|byte| *byte != b'\n')?),
+                byte => name.push(byte),
+            }
+        }
+        (self.next() == b']').then_some(name)
+    }
+
+    /// The rest of a key, and its value.
+    fn entry(&mut self, key: &mut Vec<u8>) -> Option<Vec<u8>> {
+        let mut byte = self.next();
+        while byte.is_ascii_alphanumeric() || byte == b'-' {
+            key.push(byte.to_ascii_lowercase());
+            byte = self.next();
+        }
+        while matches!(byte, b' ' | b'\t') {
+            byte = self.next();
+        }
+        match byte {
+            b'\n' => Some(b"true".to_vec()),
+            b'=' => self.value(),
+            _ => None,
+        }
+    }
+
+    fn value(&mut self) -> Option<Vec<u8>> {
+        let (mut out, mut quoted, mut comment, mut kept) = (Vec::new(), false, false, 0);
+        loop {
+            match self.next() {
+                b'\n' if quoted => return None,
+                b'\n' => break,
+                _ if comment => continue,
+                byte if is_space(byte) && !quoted => {
+                    if !out.is_empty() {
+                        out.push(byte);
+                    }
+                    continue;
+                }
+                b';' | b'#' if !quoted => {
+                    comment = true;
+                    continue;
+                }
+                b'\\' => match self.next() {
+                    // The line goes on.
+                    b'\n' => {}
+                    b't' => out.push(b'\t'),
+                    b'b' => out.push(8),
+                    b'n' => out.push(b'\n'),
+                    byte @ (b'\\' | b'"') => out.push(byte),
+                    _ => return None,
+                },
+                b'"' => quoted = !quoted,
+                byte => out.push(byte),
+            }
             kept = out.len();
         }
+        out.truncate(kept);
+        Some(out)
     }
-    out.truncate(kept);
-    out
+}
+
+/// git's `isspace`.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 #[cfg(test)]
@@ -205,8 +273,18 @@ mod tests {
                 "push.default",
                 Some("current"),
             ),
-            ("p = push", ".p", None),
+            ("p = push", "p", None),
             ("[broken\np = push", "broken.p", None),
+            ("[alias]\nx = status # c \\\np = push", "alias.p", Some("push")),
+            ("[alias]\n; c \\\np = push", "alias.p", Some("push")),
+            ("[alias]p=push", "alias.p", Some("push")),
+            ("\u{feff}[alias]\np=push", "alias.p", Some("push")),
+            ("[alias]\np = \"a;b\" ; c", "alias.p", Some("a;b")),
+            (
+                "[alias]\np = push  \t \\\n  origin",
+                "alias.p",
+                Some("push  \t   origin"),
+            ),
         ];
         for (text, key, wanted) in rows {
             let config = Config::parse(text.as_bytes());

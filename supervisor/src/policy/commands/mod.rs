@@ -1,7 +1,10 @@
 //! Commands understood: the spellings of one command, and the branches that a `git push` would change.
 
+#[cfg(test)]
+mod against_git;
 mod aliases;
 mod config;
+mod files;
 mod grammar;
 mod names;
 mod push;
@@ -31,6 +34,9 @@ const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Meaning {
     /// Its spellings as lines, the one as given first.
     pub(super) lines: Vec<Vec<u8>>,
+    /// Which lines say nothing but what was typed, by place: all that an allow holds for. A wrapper around a command (`env`, `sh -c`) and
+    /// options before its verb (`git -c`) do more than the command that is allowed.
+    pub(super) given: Vec<usize>,
     /// The branches that it would change in other repositories; empty for what is no push.
     pub(super) pushes: Vec<PushTarget>,
     /// It has more readings than any command that runs: to be refused.
@@ -47,6 +53,7 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
     let reading = spellings::read(table, repo, command);
     let mut meaning = Meaning {
         lines: Vec::with_capacity(reading.spellings.len()),
+        given: Vec::new(),
         pushes: Vec::new(),
         unreadable: reading.cut,
     };
@@ -60,8 +67,12 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
             Cow::Borrowed(_) => None,
         };
         bytes += second.as_ref().map_or(0, Vec::len);
+        let first = meaning.lines.len();
         meaning.lines.push(line);
         meaning.lines.extend(second);
+        if spelling.is_as_given() {
+            meaning.given.extend(first..meaning.lines.len());
+        }
         if bytes > LINES_BYTES_MAX {
             meaning.unreadable = true;
             break;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::config::Config;
-use super::refspec::{Destination, destination, named};
+use super::refspec::{Destination, destination, mapped, named};
 use super::repo::{Place, Repo};
 use super::spellings::Spelling;
 use crate::policy::Command;
@@ -37,6 +37,22 @@ pub(crate) struct Push {
 type Word<'a> = Cow<'a, [u8]>;
 
 impl Push {
+    /// A push that may change anything.
+    fn unresolved() -> Self {
+        Self {
+            remote: b"origin".to_vec(),
+            targets: vec![PushTarget::Unresolved],
+            tags: Vec::new(),
+        }
+    }
+
+    fn add_branch(&mut self, name: Vec<u8>) {
+        let target = PushTarget::Branch(name);
+        if !self.targets.contains(&target) {
+            self.targets.push(target);
+        }
+    }
+
     /// `git push REMOTE BRANCH` for each branch, `git push REMOTE refs/tags/TAG` for each tag, whatever way it was written.
     pub(super) fn spellings<'a>(&self) -> Vec<Spelling<'a>> {
         let branches = self.targets.iter().filter_map(|target| match target {
@@ -65,6 +81,7 @@ pub(super) fn pushes(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, re
         ("hub", None),
         ("git-push", Some("push")),
         ("git-send-pack", Some("send-pack")),
+        ("git-http-push", Some("http-push")),
     ] {
         let ordinary = verb.is_none() && words.first().is_some_and(|word| is_command(word));
         if ordinary || !names.contains(&program.as_bytes()) {
@@ -109,37 +126,31 @@ impl<'r, 'a> Git<'r, 'a> {
             match verb.as_ref() {
                 b"push" => return Some(self.push(rest)),
                 b"send-pack" => return self.send_pack(rest),
+                b"http-push" => return Some(Push::unresolved()),
                 verb if is_command(verb) => return None,
                 _ => {}
             }
             let config = self.config();
+            // Any verb may be an alias for a push then.
+            if config.incomplete {
+                return Some(Push::unresolved());
+            }
             let Some(alias) = alias(&config, verb) else {
-                let corrected = corrects(&config) && resembles_push(verb);
-                return match () {
-                    () if corrected => Some(self.push(rest)),
-                    () if config.incomplete => Some(Push {
-                        remote: b"origin".to_vec(),
-                        targets: vec![PushTarget::Unresolved],
-                        tags: Vec::new(),
-                    }),
-                    () => None,
-                };
+                return corrects(&config)
+                    .then(|| corrected(&config, verb))
+                    .filter(|push| *push)
+                    .map(|_| Push::unresolved());
             };
             // A shell's command line comes as execs of its own.
             if alias.starts_with(b"!") {
                 return None;
             }
-            let expanded: Vec<Word<'_>> = shlex::bytes::Shlex::new(&alias).map(Cow::Owned).collect();
+            let expanded = split(&alias).into_iter().map(Cow::Owned);
             words = expanded
-                .into_iter()
                 .chain(rest.iter().map(|word| Cow::Owned(word.to_vec())))
                 .collect();
         }
-        Some(Push {
-            remote: b"origin".to_vec(),
-            targets: vec![PushTarget::Unresolved],
-            tags: Vec::new(),
-        })
+        Some(Push::unresolved())
     }
 
     /// Reads git's own options; the index of the verb.
@@ -154,7 +165,10 @@ impl<'r, 'a> Git<'r, 'a> {
             let value = attached.unwrap_or(next);
             match name {
                 b"-C" => self.place.cwd = join(&self.place.cwd, next),
-                b"-c" => self.overrides.set_pair(next),
+                b"-c" => {
+                    self.overrides.set_pair(next);
+                    self.overrides.incomplete |= self.overrides.includes();
+                }
                 b"--git-dir" => self.place.git_dir = Some(value.to_vec()),
                 b"--bare" => self.place.git_dir = Some(self.place.git_dir.clone().unwrap_or_else(|| b".".to_vec())),
                 b"--config-env" => self.config_env(value),
@@ -183,7 +197,10 @@ impl<'r, 'a> Git<'r, 'a> {
             .ok()
             .and_then(|name| self.place.variable(name))
         {
-            Some(value) => self.overrides.set(key, value),
+            Some(value) => {
+                self.overrides.set(key, value);
+                self.overrides.incomplete |= self.overrides.includes();
+            }
             None => self.overrides.incomplete = true,
         }
     }
@@ -220,7 +237,9 @@ impl<'r, 'a> Git<'r, 'a> {
         let mut specs = specs.into_iter().take(REFS_MAX);
         while let Some(spec) = specs.next() {
             let end = match () {
-                () if spec == b"tag" => specs.next().map_or(Destination::Nothing, Destination::Tag),
+                () if spec == b"tag" => specs.next().map_or(Destination::Nothing, |tag| {
+                    destination(&[b"refs/tags/", &tag[..]].concat())
+                }),
                 () if line.delete => match named(&spec) {
                     Destination::Source(name) => Destination::Branch(name),
                     other => other,
@@ -256,7 +275,7 @@ impl<'r, 'a> Git<'r, 'a> {
     }
 
     fn without_refspec(&self, config: &Config, current: Option<Vec<u8>>, push: &mut Push) {
-        let specs: Vec<&[u8]> = config.values(&key("remote", &push.remote, "push")).collect();
+        let specs: Vec<&[u8]> = specs_of(config, &push.remote);
         let mirror = config
             .last(&key("remote", &push.remote, "mirror"))
             .is_some_and(|value| !is_false(value));
@@ -274,68 +293,83 @@ impl<'r, 'a> Git<'r, 'a> {
 
     fn add(&self, end: Destination, config: &Config, current: Option<&[u8]>, push: &mut Push) {
         match end {
-            Destination::Branch(name) => push.targets.push(PushTarget::Branch(name)),
+            Destination::Branch(name) => push.add_branch(name),
             Destination::Tag(name) => push.tags.push(name),
             Destination::Unresolved => push.targets.push(PushTarget::Unresolved),
             Destination::Elsewhere | Destination::Nothing => {}
+            Destination::Source(name) if matches!(name.as_slice(), b"HEAD" | b"@") => match current {
+                Some(branch) => self.add_source(&[b"refs/heads/", branch].concat(), config, push),
+                None => push.targets.push(PushTarget::Unresolved),
+            },
+            Destination::Source(name) => self.add_source(&name, config, push),
+        }
+    }
+
+    /// A source without a destination: its own name, and what the configuration makes of it.
+    fn add_source(&self, source: &[u8], config: &Config, push: &mut Push) {
+        if config.incomplete {
+            push.targets.push(PushTarget::Unresolved);
+        }
+        let branch = match named(source) {
+            Destination::Branch(name) => Some(name),
             Destination::Source(name) => {
-                let branch = if matches!(name.as_slice(), b"HEAD" | b"@") {
-                    current.map(<[u8]>::to_vec)
-                } else {
-                    Some(name)
-                };
-                match branch {
-                    Some(name) => {
-                        // A tag now may be a branch when git looks, so that it counts as both.
-                        if self.repo.is_tag(&self.place, &name) {
-                            push.tags.push(name.clone());
-                        }
-                        push.targets.extend(mapped(config, &push.remote, &name));
-                    }
-                    None => push.targets.push(PushTarget::Unresolved),
+                // A tag now may be a branch when git looks, so that it counts as both.
+                if self.repo.is_tag(&self.place, &name) {
+                    push.tags.push(name.clone());
                 }
+                Some(name)
+            }
+            Destination::Tag(name) => {
+                push.tags.push(name);
+                None
+            }
+            Destination::Unresolved => {
+                push.targets.push(PushTarget::Unresolved);
+                None
+            }
+            Destination::Elsewhere | Destination::Nothing => None,
+        };
+        let specs = specs_of(config, &push.remote);
+        let mut ends = mapped(specs.iter().copied(), source);
+        for behind in self.repo.behind(&self.place, source) {
+            match behind {
+                Some(full) => {
+                    ends.extend(mapped(specs.iter().copied(), &full));
+                    ends.push(named(&full));
+                }
+                None => push.targets.push(PushTarget::Unresolved),
+            }
+        }
+        if let Some(branch) = branch {
+            if matches!(config.last(b"push.default"), Some(b"upstream" | b"tracking")) {
+                let merge = key("branch", &branch, "merge");
+                let merges = config.values(&merge);
+                ends.extend(merges.map(|merge| destination(&[b":", merge].concat())));
+            }
+            push.add_branch(branch);
+        }
+        for end in ends {
+            match end {
+                Destination::Branch(name) | Destination::Source(name) => push.add_branch(name),
+                Destination::Tag(name) => push.tags.push(name),
+                Destination::Unresolved => push.targets.push(PushTarget::Unresolved),
+                Destination::Elsewhere | Destination::Nothing => {}
             }
         }
     }
 }
 
-/// Where a branch goes that is named without a destination: its own name, unless the configuration maps it.
-fn mapped(config: &Config, remote: &[u8], branch: &[u8]) -> Vec<PushTarget> {
-    let mut targets = vec![PushTarget::Branch(branch.to_vec())];
-    if matches!(config.last(b"push.default"), Some(b"upstream" | b"tracking")) {
-        targets.extend(
-            config
-                .last(&key("branch", branch, "merge"))
-                .map(|merge| match named(merge) {
-                    Destination::Branch(name) | Destination::Source(name) => PushTarget::Branch(name),
-                    _ => PushTarget::Unresolved,
-                }),
-        );
+/// The refspecs that the configuration gives to a remote; for an address, those of all remotes, one of which may be meant.
+fn specs_of<'c>(config: &'c Config, remote: &[u8]) -> Vec<&'c [u8]> {
+    let own: Vec<&[u8]> = config.values(&key("remote", remote, "push")).collect();
+    let known = ["url", "pushurl", "vcs"]
+        .iter()
+        .any(|name| config.last(&key("remote", remote, name)).is_some());
+    if known || !own.is_empty() {
+        own
+    } else {
+        config.any(b"remote", b".push").collect()
     }
-    for spec in config.values(&key("remote", remote, "push")) {
-        let spec = spec.strip_prefix(b"+").unwrap_or(spec);
-        let Some(at) = spec.iter().position(|byte| *byte == b':') else {
-            continue;
-        };
-        let (source, target) = (
-            spec.get(..at).unwrap_or_default(),
-            spec.get(at + 1..).unwrap_or_default(),
-        );
-        let own = match named(source) {
-            Destination::Branch(name) | Destination::Source(name) => name == branch,
-            other => other == Destination::Unresolved && source != target,
-        };
-        if own {
-            targets.push(match destination(target) {
-                Destination::Branch(name) | Destination::Source(name) => PushTarget::Branch(name),
-                _ => PushTarget::Unresolved,
-            });
-        }
-    }
-    if config.incomplete {
-        targets.push(PushTarget::Unresolved);
-    }
-    targets
 }
 
 fn default_remote(config: &Config, current: Option<&[u8]>) -> Vec<u8> {
@@ -373,8 +407,44 @@ fn corrects(config: &Config) -> bool {
         .is_some_and(|value| !is_false(value) && !matches!(value, b"never" | b"show" | b"prompt"))
 }
 
-fn resembles_push(verb: &[u8]) -> bool {
-    (2..=8).contains(&verb.len()) && b"push".iter().filter(|letter| verb.contains(letter)).count() >= 3
+/// Whether git may take `verb` for a push, or for an alias that may be one.
+fn corrected(config: &Config, verb: &[u8]) -> bool {
+    let pushes = |name: &[u8], meaning: &[u8]| {
+        resembles(name, verb)
+            && !meaning.starts_with(b"!")
+            && !split(meaning).first().is_some_and(|word| is_command(word))
+    };
+    resembles(b"push", verb)
+        || resembles(b"send-pack", verb)
+        || config.below(b"alias.").any(|(name, meaning)| pushes(name, meaning))
+}
+
+/// Whether half of a name's letters are in the word: more than git asks for in help.c.
+fn resembles(name: &[u8], word: &[u8]) -> bool {
+    let common = name.iter().filter(|letter| word.contains(letter)).count();
+    common * 2 >= name.len()
+}
+
+/// The words of an alias; alias.c, `split_cmdline`.
+fn split(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut quoted = None;
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (quoted, byte) {
+            (None, b' ' | b'\t' | b'\n' | b'\r') => words.extend(word.take()),
+            (None, b'\'' | b'"') => {
+                quoted = Some(byte);
+                word.get_or_insert_default();
+            }
+            (Some(open), _) if open == byte => quoted = None,
+            (None | Some(b'"'), b'\\') => word.get_or_insert_default().extend(bytes.next()),
+            _ => word.get_or_insert_default().push(byte),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// `GIT_CONFIG_COUNT` with its keys and values, then `GIT_CONFIG_PARAMETERS`.
@@ -407,6 +477,7 @@ fn from_environment(place: &Place<'_>) -> Config {
         }
         config.incomplete |= words.had_error;
     }
+    config.incomplete |= config.includes();
     config
 }
 
@@ -561,121 +632,121 @@ fn effects(name: &[u8], options: Options) -> Vec<Effect> {
         .collect()
 }
 
-/// git's own commands, which no alias can stand for.
+/// git's own commands since 2.29, which no alias can stand for. Those that became so later (bisect, hook) are scripts in older ones, and an alias takes
+/// their place where `--exec-path` hides them.
+pub(super) const COMMANDS: &[&str] = &[
+    "add",
+    "am",
+    "annotate",
+    "apply",
+    "archive",
+    "blame",
+    "branch",
+    "bundle",
+    "cat-file",
+    "check-attr",
+    "check-ignore",
+    "check-mailmap",
+    "check-ref-format",
+    "checkout",
+    "checkout-index",
+    "cherry",
+    "cherry-pick",
+    "clean",
+    "clone",
+    "column",
+    "commit",
+    "commit-graph",
+    "commit-tree",
+    "config",
+    "count-objects",
+    "credential",
+    "describe",
+    "diff",
+    "diff-files",
+    "diff-index",
+    "diff-tree",
+    "fast-export",
+    "fast-import",
+    "fetch",
+    "fetch-pack",
+    "fmt-merge-msg",
+    "for-each-ref",
+    "format-patch",
+    "fsck",
+    "gc",
+    "grep",
+    "hash-object",
+    "help",
+    "index-pack",
+    "init",
+    "init-db",
+    "interpret-trailers",
+    "log",
+    "ls-files",
+    "ls-remote",
+    "ls-tree",
+    "mailinfo",
+    "mailsplit",
+    "maintenance",
+    "merge",
+    "merge-base",
+    "merge-file",
+    "merge-index",
+    "merge-tree",
+    "mktag",
+    "mktree",
+    "mv",
+    "name-rev",
+    "notes",
+    "pack-objects",
+    "pack-refs",
+    "patch-id",
+    "prune",
+    "pull",
+    "range-diff",
+    "read-tree",
+    "rebase",
+    "receive-pack",
+    "reflog",
+    "remote",
+    "repack",
+    "replace",
+    "rerere",
+    "reset",
+    "rev-list",
+    "rev-parse",
+    "revert",
+    "rm",
+    "shortlog",
+    "show",
+    "show-branch",
+    "show-index",
+    "show-ref",
+    "sparse-checkout",
+    "stash",
+    "status",
+    "stripspace",
+    "switch",
+    "symbolic-ref",
+    "tag",
+    "unpack-file",
+    "unpack-objects",
+    "update-index",
+    "update-ref",
+    "update-server-info",
+    "upload-archive",
+    "upload-pack",
+    "var",
+    "verify-commit",
+    "verify-pack",
+    "verify-tag",
+    "version",
+    "worktree",
+    "write-tree",
+];
+
 fn is_command(verb: &[u8]) -> bool {
-    const COMMANDS: &[&str] = &[
-        "add",
-        "am",
-        "annotate",
-        "apply",
-        "archive",
-        "bisect",
-        "blame",
-        "branch",
-        "bundle",
-        "cat-file",
-        "check-attr",
-        "check-ignore",
-        "check-mailmap",
-        "check-ref-format",
-        "checkout",
-        "checkout-index",
-        "cherry",
-        "cherry-pick",
-        "clean",
-        "clone",
-        "column",
-        "commit",
-        "commit-graph",
-        "commit-tree",
-        "config",
-        "count-objects",
-        "credential",
-        "describe",
-        "diff",
-        "diff-files",
-        "diff-index",
-        "diff-tree",
-        "fast-export",
-        "fast-import",
-        "fetch",
-        "fetch-pack",
-        "fmt-merge-msg",
-        "for-each-ref",
-        "format-patch",
-        "fsck",
-        "gc",
-        "grep",
-        "hash-object",
-        "help",
-        "hook",
-        "index-pack",
-        "init",
-        "init-db",
-        "interpret-trailers",
-        "log",
-        "ls-files",
-        "ls-remote",
-        "ls-tree",
-        "mailinfo",
-        "mailsplit",
-        "maintenance",
-        "merge",
-        "merge-base",
-        "merge-file",
-        "merge-index",
-        "merge-tree",
-        "mktag",
-        "mktree",
-        "mv",
-        "name-rev",
-        "notes",
-        "pack-objects",
-        "pack-refs",
-        "patch-id",
-        "prune",
-        "pull",
-        "range-diff",
-        "read-tree",
-        "rebase",
-        "receive-pack",
-        "reflog",
-        "remote",
-        "repack",
-        "replace",
-        "rerere",
-        "reset",
-        "rev-list",
-        "rev-parse",
-        "revert",
-        "rm",
-        "shortlog",
-        "show",
-        "show-branch",
-        "show-index",
-        "show-ref",
-        "sparse-checkout",
-        "stash",
-        "status",
-        "stripspace",
-        "switch",
-        "symbolic-ref",
-        "tag",
-        "unpack-file",
-        "unpack-objects",
-        "update-index",
-        "update-ref",
-        "update-server-info",
-        "upload-archive",
-        "upload-pack",
-        "var",
-        "verify-commit",
-        "verify-pack",
-        "verify-tag",
-        "version",
-        "worktree",
-        "write-tree",
-    ];
     COMMANDS.binary_search_by(|known| known.as_bytes().cmp(verb)).is_ok()
 }
 

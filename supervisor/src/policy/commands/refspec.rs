@@ -38,10 +38,55 @@ pub(super) fn destination(spec: &[u8]) -> Destination {
             other => other,
         };
     }
-    if source.is_empty() {
+    if source.is_empty() || source.contains(&b'*') {
         return Destination::Unresolved;
     }
-    named(source)
+    // `topic:` and `topic` alike: the configuration may say where it goes.
+    Destination::Source(source.to_vec())
+}
+
+/// The ends that `specs` of a remote give to a source without a destination; refspec.c, `query_refspecs`.
+pub(super) fn mapped<'s>(specs: impl Iterator<Item = &'s [u8]>, source: &[u8]) -> Vec<Destination> {
+    let names: Vec<Vec<u8>> = match source {
+        [b'r', b'e', b'f', b's', b'/', ..] => vec![source.to_vec()],
+        _ => [&b""[..], b"refs/", b"refs/tags/", b"refs/heads/", b"refs/remotes/"]
+            .iter()
+            .map(|start| [start, source].concat())
+            .collect(),
+    };
+    let mut ends = Vec::new();
+    for spec in specs {
+        let spec = spec.strip_prefix(b"+").unwrap_or(spec);
+        let Some(at) = spec.iter().rposition(|byte| *byte == b':') else {
+            continue;
+        };
+        let (from, to) = (
+            spec.get(..at).unwrap_or_default(),
+            spec.get(at + 1..).unwrap_or_default(),
+        );
+        if from.is_empty() {
+            // `:` is every branch that both sides have.
+            ends.push(Destination::Unresolved);
+        }
+        for name in &names {
+            match from.iter().position(|byte| *byte == b'*') {
+                None if from == name.as_slice() => ends.push(destination(&[b":", to].concat())),
+                Some(star) => {
+                    let (start, end) = (
+                        from.get(..star).unwrap_or_default(),
+                        from.get(star + 1..).unwrap_or_default(),
+                    );
+                    let middle = name.strip_prefix(start).and_then(|name| name.strip_suffix(end));
+                    if let Some(middle) = middle {
+                        let to = to.splitn(2, |byte| *byte == b'*').collect::<Vec<_>>().join(middle);
+                        ends.push(destination(&[b":", &to[..]].concat()));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+    ends
 }
 
 /// A name, by its namespace.

@@ -65,6 +65,11 @@ impl<'a> Spelling<'a> {
         }
     }
 
+    /// Whether it is the command itself under one of its program's names, with all of its arguments as they are.
+    pub(super) fn is_as_given(&self) -> bool {
+        self.head.len() <= 1 && self.rest == 1
+    }
+
     /// Writes the line into `out`: words joined by single spaces, blanks at both ends removed.
     pub(super) fn write(&self, command: &Command<'_>, out: &mut Vec<u8>) {
         out.clear();
@@ -198,13 +203,15 @@ impl<'a> Reader<'_, 'a> {
         out.cut |= cut;
         self.added_words(program, name, words, &verbs, out);
         for Verb { words: verb, rest } in verbs {
-            if let (Some(aliases), [only]) = (&program.aliases, verb.as_slice())
-                && !tools::is_own(program, only)
+            if let (Some(aliases), Some((last, before))) = (&program.aliases, verb.split_last())
+                && !tools::is_own(program, last)
             {
                 let behind = words.get(rest..).unwrap_or_default();
-                for meaning in aliases::meanings(aliases, only, &Place::of(self.command)) {
+                let (meanings, hidden) = aliases::meanings(aliases, last, &Place::of(self.command));
+                out.cut |= hidden;
+                for meaning in meanings {
                     let meaning: Vec<&[u8]> = meaning.iter().map(Vec::as_slice).collect();
-                    self.nested(&[&[*name], &meaning[..], behind].concat(), out);
+                    self.nested(&[&[*name], before, &meaning[..], behind].concat(), out);
                 }
             }
             // The same line as without looking for a verb.

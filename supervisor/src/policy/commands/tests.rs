@@ -22,6 +22,12 @@ impl Repo for On {
     fn is_tag(&self, _place: &Place<'_>, name: &[u8]) -> bool {
         name == b"v1"
     }
+    fn behind(&self, _place: &Place<'_>, source: &[u8]) -> Vec<Option<Vec<u8>>> {
+        (source == b"link")
+            .then(|| Some(b"refs/heads/main".to_vec()))
+            .into_iter()
+            .collect()
+    }
 }
 
 fn read(command: &Command<'_>, repo: &On) -> Meaning {
@@ -480,6 +486,7 @@ const PUSHED: &[(&str, &str)] = &[
     ("git push origin :main", "main"),
     ("git push origin +:main", "main"),
     ("git push origin topic: ", "topic"),
+    ("git push origin link", "link,main"),
     ("git push --delete origin main", "main"),
     ("git push -d origin main", "main"),
     ("git push origin --delete main topic", "main,topic"),
@@ -541,7 +548,7 @@ const PUSHED: &[(&str, &str)] = &[
     ),
     (
         "git -c remote.origin.push=refs/heads/*:refs/heads/x/* push origin topic",
-        "topic,?",
+        "topic,x/topic",
     ),
     ("git -c remote.origin.mirror=true push", "?"),
     ("git -c remote.pushdefault=up -c remote.up.push=HEAD:main push", "main"),
@@ -559,7 +566,7 @@ const PUSHED: &[(&str, &str)] = &[
     ("git --config-env alias.p=P p origin main", "main"),
     ("git --config-env=alias.p=MISSING p origin main", "?"),
     ("git mine origin main", "main"),
-    ("git -c help.autocorrect=immediate psuh origin main", "main"),
+    ("git -c help.autocorrect=immediate psuh origin main", "?"),
     ("git psuh origin main", ""),
     // send-pack.
     ("git send-pack origin main", "main"),
@@ -625,7 +632,8 @@ fn an_unknown_branch_counts_as_protected() {
         ("git push origin HEAD", "", Config::default(), "?"),
         ("git push origin topic", "", Config::default(), "topic"),
         ("git push", "topic", hidden.clone(), "?"),
-        ("git push origin topic", "topic", hidden.clone(), "topic,?"),
+        ("git push origin topic", "topic", hidden.clone(), "?,topic"),
+        ("git push origin topic:topic", "topic", hidden.clone(), "topic"),
         ("git unknown origin topic", "topic", hidden.clone(), "?"),
         ("git status", "topic", hidden.clone(), ""),
     ] {

@@ -1,0 +1,73 @@
+//! Who may use the supervisor's own listeners: connections that the supervisor itself made for the session.
+//!
+//! The listeners are on loopback, where everybody on the machine can connect. A connection is served only when its other end is one that the
+//! boundary announced: the local address of the socket that it connected on behalf of a caller.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// How long an announced connection may take to arrive, and an arrived one to be announced.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections that are announced and not yet there (I8).
+const ANNOUNCED_MAX: usize = 4096;
+
+/// Announced connections, each with what is known of it.
+#[derive(Debug)]
+pub struct Peers<T> {
+    announced: Mutex<HashMap<SocketAddr, (Instant, T)>>,
+    news: Notify,
+}
+
+impl<T> Default for Peers<T> {
+    fn default() -> Self {
+        Self {
+            announced: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+}
+
+fn key(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl<T> Peers<T> {
+    /// The socket with this local address has been connected to the listener.
+    pub fn announce(&self, local: SocketAddr, what: T) {
+        let now = Instant::now();
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        if announced.len() >= ANNOUNCED_MAX {
+            announced.retain(|_, (since, _)| now.duration_since(*since) < PATIENCE);
+        }
+        if announced.len() < ANNOUNCED_MAX {
+            announced.insert(key(local), (now, what));
+        }
+        drop(announced);
+        self.news.notify_waiters();
+    }
+
+    fn take(&self, peer: SocketAddr) -> Option<T> {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, what) = announced.remove(&key(peer))?;
+        (since.elapsed() < PATIENCE).then_some(what)
+    }
+
+    /// What was announced for a connection that has arrived: it can arrive first, because connecting is what announces it.
+    pub async fn claim(&self, peer: SocketAddr) -> Option<T> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            // Registered before the look, so that nothing announced in between is missed.
+            news.as_mut().enable();
+            if let Some(what) = self.take(peer) {
+                return Some(what);
+            }
+            tokio::time::timeout_at(end, news).await.ok()?;
+        }
+    }
+}

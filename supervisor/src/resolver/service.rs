@@ -1,0 +1,366 @@
+//! The session's resolver: answers the tree's questions on its own threads, so that a stuck server holds nobody but the asker.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Judge;
+use super::answers::{Answer, Cache};
+use super::conf::{Conf, Hosts};
+use super::peers::Peers;
+use super::question::{Malformed, QUESTION_MAX, Question, addresses};
+use super::upstream::Upstream;
+
+/// Connections that are served at once; others wait to be accepted (I8).
+const CONNECTIONS_MAX: usize = 256;
+/// Questions of one connection that are under way at once; others are not read yet.
+const PIPELINE_MAX: usize = 16;
+/// Requests that wait to be looked at; more are dropped, as a full socket's datagrams are.
+const REQUESTS_MAX: usize = 256;
+/// How long a connection may be silent.
+const IDLE: Duration = Duration::from_secs(30);
+/// TTL of what /etc/hosts says.
+const HOSTS_TTL: u32 = 60;
+
+/// What a resolver needs, opened while the launcher still has its rights.
+pub struct Prepared {
+    listener: TcpListener,
+    listening: SocketAddr,
+    nameserver: Ipv4Addr,
+    datagrams: Option<UdpSocket>,
+    mute: bool,
+    conf: Conf,
+    hosts: Hosts,
+    hosts_text: String,
+    own: Vec<SocketAddr>,
+}
+
+impl Prepared {
+    /// Opens the listener, and the port for datagrams where this user may have it: C libraries without TCP (musl) take answers from port 53 only.
+    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<SocketAddr>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let listening = listener.local_addr()?;
+        let [low, high, ..] = std::process::id().to_le_bytes();
+        // An address of loopback for each session: two of them can have port 53 side by side.
+        let nameserver = Ipv4Addr::new(127, 64 | (high >> 2), high, low);
+        let datagrams = UdpSocket::bind((nameserver, 53)).ok();
+        let mute = mute_works().unwrap_or(false);
+        if let Some(socket) = &datagrams {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self {
+            listener,
+            listening,
+            nameserver,
+            datagrams,
+            mute,
+            conf: Conf::parse(resolv_conf),
+            hosts: Hosts::parse(hosts),
+            hosts_text: hosts.to_owned(),
+            own,
+        })
+    }
+
+    /// What the session reads as /etc/resolv.conf.
+    #[must_use]
+    pub fn substitute(&self) -> String {
+        self.conf.substitute(self.nameserver.into())
+    }
+
+    /// Starts answering.
+    pub fn start<J: Judge>(self, judge: Arc<J>) -> io::Result<Service<J::Who>> {
+        let peers = Arc::new(Peers::default());
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let service = Service {
+            peers: peers.clone(),
+            listening: self.listening,
+            servers: [IpAddr::V4(self.nameserver)]
+                .into_iter()
+                .chain(self.conf.servers.iter().map(SocketAddr::ip))
+                .collect(),
+            takes_datagrams: self.datagrams.is_some() && self.mute,
+            mute: self.mute,
+            hosts_text: self.hosts_text,
+            requests,
+        };
+        let resolver = Arc::new(Resolver {
+            upstream: Upstream::new(&self.conf, &self.own),
+            conf: self.conf,
+            hosts: self.hosts,
+            cache: Mutex::default(),
+            judge,
+        });
+        let (listener, datagrams) = (self.listener, self.datagrams);
+        std::thread::Builder::new().name("names".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(serve(resolver, peers, listener, datagrams, receiver)),
+                Err(error) => tracing::error!(%error, "names can not be resolved"),
+            }
+        })?;
+        Ok(service)
+    }
+}
+
+/// The boundary's side of the resolver.
+pub struct Service<W> {
+    /// Connections to [`Self::listening`] are announced here.
+    pub peers: Arc<Peers<W>>,
+    /// Where questions over TCP are answered.
+    pub listening: SocketAddr,
+    /// Whether questions in datagrams can be answered.
+    pub takes_datagrams: bool,
+    /// Whether a socket that is shut for writing can send nothing at all, as seen on this kernel.
+    pub mute: bool,
+    /// `/etc/hosts` of the machine.
+    pub hosts_text: String,
+    servers: Vec<IpAddr>,
+    requests: mpsc::Sender<Request<W>>,
+}
+
+enum Request<W> {
+    /// A question whose answer goes to this address.
+    Datagram { bytes: Vec<u8>, from: SocketAddr, who: W },
+    /// Names to be looked up for a caller that can not ask.
+    Names {
+        names: Vec<String>,
+        who: W,
+        answer: std::sync::mpsc::Sender<(String, IpAddr)>,
+    },
+}
+
+impl<W> Service<W> {
+    /// Whether the session means its resolver by this address: the one in its resolv.conf, or one of the machine's servers.
+    #[must_use]
+    pub fn is_server(&self, ip: IpAddr, port: u16) -> bool {
+        port == 53 && self.servers.contains(&ip)
+    }
+
+    /// Takes a question that a socket with this local address asks; the answer comes to it as a datagram. Dropped when there are too many.
+    pub fn ask(&self, bytes: Vec<u8>, from: SocketAddr, who: W) {
+        drop(self.requests.try_send(Request::Datagram { bytes, from, who }));
+    }
+
+    /// The addresses of names, as far as they are known within `patience`. Waits.
+    pub fn addresses(&self, names: Vec<String>, who: W, patience: Duration) -> Vec<(String, IpAddr)> {
+        let end = std::time::Instant::now() + patience;
+        let (answer, answers) = std::sync::mpsc::channel();
+        drop(self.requests.try_send(Request::Names { names, who, answer }));
+        let left = || end.saturating_duration_since(std::time::Instant::now());
+        std::iter::from_fn(|| answers.recv_timeout(left()).ok()).collect()
+    }
+}
+
+/// Whether this kernel sends nothing for a datagram socket that was shut for writing: `sock_alloc_send_pskb` answers EPIPE (net/core/sock.c), and
+/// nothing reopens such a socket. Tried with the call that names an address, on loopback.
+fn mute_works() -> io::Result<bool> {
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let socket = crate::sys::socket::mute(libc::AF_INET, 0)?;
+    let sent = UdpSocket::from(socket).send_to(b"x", receiver.local_addr()?);
+    Ok(sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPIPE)))
+}
+
+struct Resolver<J> {
+    upstream: Upstream,
+    conf: Conf,
+    hosts: Hosts,
+    cache: Mutex<Cache>,
+    judge: Arc<J>,
+}
+
+async fn serve<J: Judge>(
+    resolver: Arc<Resolver<J>>,
+    peers: Arc<Peers<J::Who>>,
+    listener: TcpListener,
+    datagrams: Option<UdpSocket>,
+    mut requests: mpsc::Receiver<Request<J::Who>>,
+) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        tracing::error!("names can not be resolved: the listener is unusable");
+        return;
+    };
+    let socket = datagrams.and_then(|socket| tokio::net::UdpSocket::from_std(socket).ok());
+    let shared = resolver.clone();
+    tokio::spawn(async move {
+        let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let socket = socket.map(Arc::new);
+        while let Some(request) = requests.recv().await {
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                return;
+            };
+            let (socket, resolver) = (socket.clone(), shared.clone());
+            tokio::spawn(async move {
+                resolver.serve(request, socket.as_deref()).await;
+                drop(slot);
+            });
+        }
+    });
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors: others end meanwhile.
+                tracing::warn!(%error, "a question could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (resolver, peers) = (resolver.clone(), peers.clone());
+        tokio::spawn(async move {
+            if let Some(who) = peers.claim(peer).await {
+                drop(connection(resolver, stream, Arc::new(who)).await);
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Questions and answers with two bytes of length in front; RFC 7766.
+async fn connection<J: Judge>(
+    resolver: Arc<Resolver<J>>,
+    stream: tokio::net::TcpStream,
+    who: Arc<J::Who>,
+) -> io::Result<()> {
+    let (mut reader, writer) = stream.into_split();
+    let writer = Arc::new(tokio::sync::Mutex::new(writer));
+    let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
+    loop {
+        let len = tokio::time::timeout(IDLE, reader.read_u16()).await??;
+        if usize::from(len) > QUESTION_MAX {
+            return Ok(());
+        }
+        let mut bytes = vec![0; len.into()];
+        tokio::time::timeout(IDLE, reader.read_exact(&mut bytes)).await??;
+        let slot = pipeline.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (resolver, writer, who) = (resolver.clone(), writer.clone(), who.clone());
+        tokio::spawn(async move {
+            if let Some(answer) = resolver.answer(&bytes, &who, None).await
+                && let Ok(len) = u16::try_from(answer.len())
+            {
+                let message = [&len.to_be_bytes()[..], &answer].concat();
+                drop(tokio::time::timeout(IDLE, async { writer.lock().await.write_all(&message).await }).await);
+            }
+            drop(slot);
+        });
+    }
+}
+
+impl<J: Judge> Resolver<J> {
+    async fn answer(
+        &self,
+        bytes: &[u8],
+        who: &J::Who,
+        limit: Option<&(dyn Fn(&Question) -> usize + Send + Sync)>,
+    ) -> Option<Vec<u8>> {
+        let question = match Question::read(bytes) {
+            Ok(question) => question,
+            Err(Malformed(answer)) => return answer,
+        };
+        let answer = self.resolve(&question.name, question.kind, who).await;
+        if answer.code == ResponseCode::ServFail {
+            return question.fail(ResponseCode::ServFail);
+        }
+        let bytes = question.answer(answer.code, &answer.records, answer.negative.as_ref())?;
+        match limit {
+            Some(limit) if bytes.len() > limit(&question) => question.truncated(),
+            _ => Some(bytes),
+        }
+    }
+
+    async fn serve(&self, request: Request<J::Who>, socket: Option<&tokio::net::UdpSocket>) {
+        match request {
+            Request::Datagram { bytes, from, who } => {
+                let limit = |question: &Question| usize::from(question.payload);
+                if let (Some(socket), Some(bytes)) = (socket, self.answer(&bytes, &who, Some(&limit)).await) {
+                    drop(socket.send_to(&bytes, from).await);
+                }
+            }
+            Request::Names { names, who, answer } => {
+                for name in names {
+                    for kind in [RecordType::A, RecordType::AAAA] {
+                        for (ip, _) in self.resolve(&name, kind, &who).await.addresses() {
+                            drop(answer.send((name.clone(), ip)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn resolve(&self, name: &str, kind: RecordType, who: &J::Who) -> Answer {
+        if name == "localhost" || name.ends_with(".localhost") {
+            // RFC 6761, 6.3: never asked of anybody.
+            let mut answer = Answer::empty(ResponseCode::NoError);
+            let own = [Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
+            answer.records = addresses(name, kind, &own, HOSTS_TTL);
+            return answer;
+        }
+        // A search domain behind a name that is allowed is the library's doing, and no attempt at anything.
+        let expected = self
+            .conf
+            .without_search(name)
+            .is_some_and(|bare| self.judge.knows(bare, who));
+        if !self.judge.may_look_up(name, who, expected) {
+            return Answer::empty(ResponseCode::NXDomain);
+        }
+        let mut answer = match self.known(name, kind) {
+            Some(answer) => answer,
+            None => self.ask(name, kind).await,
+        };
+        if answer.aliases.iter().any(|alias| self.judge.forbids(alias, who)) {
+            return Answer::empty(ResponseCode::NXDomain);
+        }
+        let refused = answer.clean(self.judge.admits_datagrams(), |ip| self.judge.may_be_at(name, ip));
+        for ip in refused {
+            self.judge.misplaced(name, ip, who);
+        }
+        let shared: Arc<str> = name.into();
+        for (ip, ttl) in answer.addresses() {
+            self.judge.told(&shared, ip, ttl);
+        }
+        answer
+    }
+
+    /// What needs no question: /etc/hosts, and what was asked before.
+    fn known(&self, name: &str, kind: RecordType) -> Option<Answer> {
+        let hosts = self.hosts.addresses(name);
+        if !hosts.is_empty() && matches!(kind, RecordType::A | RecordType::AAAA) {
+            let mut answer = Answer::empty(ResponseCode::NoError);
+            answer.records = addresses(name, kind, hosts, HOSTS_TTL);
+            return Some(answer);
+        }
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name, kind)
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
+        let Some(message) = self.upstream.ask(name, kind).await else {
+            return Answer::empty(ResponseCode::ServFail);
+        };
+        let mut answer = Answer::of(&message, name, kind);
+        while let Some(open) = answer.open.take() {
+            let Some(message) = self.upstream.ask(&open, kind).await else {
+                return Answer::empty(ResponseCode::ServFail);
+            };
+            answer.join(Answer::of(&message, &open, kind));
+        }
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(name, kind, &answer);
+        answer
+    }
+}
