@@ -314,7 +314,9 @@ impl Call<'_> {
             reason: verdict.rule.reason.clone(),
             pid: self.task.tgid.0,
         };
-        pool::about_to_block();
+        if pool::about_to_block().is_err() {
+            return refuse("too many calls wait");
+        }
         let Ok(ticket) = self.boundary.desk.hold(ask) else {
             return refuse("too many requests are held");
         };

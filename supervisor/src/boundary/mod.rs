@@ -12,6 +12,7 @@ mod network;
 mod others;
 mod paths;
 mod pool;
+mod signals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -342,6 +343,13 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_kill => signals::kill,
+        SYS_tkill => signals::tkill,
+        SYS_tgkill => signals::tgkill,
+        SYS_rt_sigqueueinfo => signals::queue,
+        SYS_rt_tgsigqueueinfo => signals::tgkill,
+        SYS_pidfd_send_signal => signals::pidfd_send_signal,
+        SYS_fcntl => signals::set_owner,
         SYS_shmget => ipc::shmget,
         SYS_semget => ipc::semget,
         SYS_msgget => ipc::msgget,

@@ -138,6 +138,17 @@ impl Policy {
         paths
     }
 
+    /// Whether a rule of the pack matches what the command is for certain.
+    fn is_certain(&self, meaning: &Meaning, pack: &Compiled, by: &dyn Subject) -> bool {
+        let reserved = |path: &[u8]| {
+            self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
+        };
+        let lines = meaning.program.lines(&self.table, reserved);
+        lines
+            .iter()
+            .any(|line| pack.commands.strictest(line, false, by).is_some())
+    }
+
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
     fn names_exactly(&self, ip: std::net::IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
         self.packs
@@ -286,13 +297,19 @@ impl<'p> View<'p> {
         let [_, fallback, _] = &self.policy.fallback;
         self.layers(
             |pack| {
-                // A refusal holds for all that a command can mean, an allow only for what was typed.
-                let lines = meaning.lines.iter().enumerate();
-                let strictest = lines
-                    .filter_map(|(at, line)| Some((at, &pack.commands.strictest(line, false, by)?.rule)))
-                    .filter(|(at, rule)| rule.decision != Decision::Allow || meaning.given.contains(at))
-                    .map(|(_, rule)| rule)
+                let strictest = meaning
+                    .lines
+                    .iter()
+                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .map(|found| &found.rule)
                     .reduce(|a, b| if b.decision > a.decision { b } else { a });
+                // An allow where commands are else held: by what is certain, not by all that the command may mean.
+                let stated = pack
+                    .default_command
+                    .as_ref()
+                    .map_or(Decision::RequireApproval, |rule| rule.decision);
+                let strictest =
+                    strictest.filter(|rule| rule.decision >= stated || self.policy.is_certain(meaning, pack, by));
                 let protected = pack.protected.as_ref().filter(|(branches, _)| {
                     meaning.pushes.iter().any(|target| match target {
                         PushTarget::Unresolved => true,
