@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
+mod copies;
 mod exec;
 mod fixed;
 mod ipc;
@@ -63,6 +64,7 @@ pub struct Boundary {
     names: names::Names,
     links: judge::LinkGuard,
     ipc: ipc::Made,
+    copies: copies::Copies,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -98,6 +100,8 @@ impl Boundary {
             .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
             policy,
@@ -110,6 +114,7 @@ impl Boundary {
             names: names::Names::default(),
             links,
             ipc: ipc::Made::default(),
+            copies,
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
