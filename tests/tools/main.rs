@@ -2,6 +2,7 @@
 
 mod builds;
 mod packages;
+mod programs;
 mod python;
 
 use std::ffi::OsString;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use cavra_tests::{Running, Stage, Suite, Unmet, User, Verdict, cases};
 
 /// How long one tool may take, natively or inside.
-pub const DEADLINE: Duration = Duration::from_secs(420);
+pub const DEADLINE: Duration = Duration::from_secs(900);
 
 /// One tool's job.
 pub struct Job<'a> {
@@ -62,10 +63,11 @@ fn main() -> std::process::ExitCode {
             builds::git_from_clone_to_worktree,
             builds::make_in_parallel,
             builds::cargo_builds_and_tests_a_crate,
-            builds::cargo_builds_this_workspace,
+            builds::cargo_builds_and_tests_this_workspace,
             packages::npm_ci_from_a_lock_file,
             packages::pip_installs_into_a_venv,
         ])
+        .both(programs::rows())
         .alone(cases![python::its_own_test_suite_ends_as_natively])
         .main()
 }

@@ -35,6 +35,8 @@ Examples:
   cavractl evidence show ~/.local/state/cavra/sessions/ses_0123456789ab --decision block
   cavractl evidence verify ./evidence && echo whole
   cavractl policy explain .env                            what decides, from which pack and line
+  cavractl decide --policy cavra-hipaa read_file a/phi/1.json
+  cavractl policy coverage cavra-pci-dss                  which control each rule serves
   cavractl doctor                                         what this machine lacks";
 
 #[derive(Debug, Subcommand)]

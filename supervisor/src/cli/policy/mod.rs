@@ -1,6 +1,7 @@
 //! `cavractl policy`: packs checked, explained, compared, tried and signed.
 
 mod explain;
+mod packs;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub(super) enum PolicyCommand {
     /// Say what decides a path, command or address, from which pack and line
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    #[command(flatten)]
+    Packs(packs::Packs),
     /// Print the JSON Schema of packs, for editors
     Schema {
         /// Of profiles instead
@@ -102,6 +105,7 @@ impl PolicyCommand {
         let said = match self {
             Self::Check { packs, strict, session } => check(&packs, strict, &session, style),
             Self::Explain(explain) => explain.run(style),
+            Self::Packs(command) => Ok(command.run()),
             Self::Schema { profile } => {
                 let schema = if profile {
                     policy::profile_schema()
