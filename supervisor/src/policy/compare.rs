@@ -52,7 +52,13 @@ pub fn compare(before: &Policy, after: &Policy) -> Vec<Change> {
     let mut changes = Changes::default();
     for probe in probes(&[before, after]) {
         let (old, new) = (probe.ask(before, &Nobody), probe.ask(after, &Nobody));
-        changes.add(&probe, old.decision, Because::of(old.rule), new.decision, Because::of(new.rule));
+        changes.add(
+            &probe,
+            old.decision,
+            Because::of(old.rule),
+            new.decision,
+            Because::of(new.rule),
+        );
     }
     changes.finish()
 }
@@ -65,12 +71,20 @@ pub struct Changes {
 
 impl Changes {
     /// Adds a request with its two answers.
-    pub fn add(&mut self, request: &dyn std::fmt::Display, old: Decision, before: Because, new: Decision, after: Because) {
+    pub fn add(
+        &mut self,
+        request: &dyn std::fmt::Display,
+        old: Decision,
+        before: Because,
+        new: Decision,
+        after: Because,
+    ) {
         if old == new {
             return;
         }
         let way = if new > old { Way::Tightened } else { Way::Loosened };
-        let same = |a: &Because, b: &Because| a.rule_id == b.rule_id && a.pattern == b.pattern && a.decision == b.decision;
+        let same =
+            |a: &Because, b: &Because| a.rule_id == b.rule_id && a.pattern == b.pattern && a.decision == b.decision;
         let known = self
             .list
             .iter_mut()
@@ -98,7 +112,11 @@ impl Changes {
 /// Requests that tell these policies apart.
 fn probes(policies: &[&Policy]) -> Vec<Probe> {
     let mut all = Probes::default();
-    let packs = || policies.iter().flat_map(|policy| policy.packs.iter().map(|(_, pack)| pack));
+    let packs = || {
+        policies
+            .iter()
+            .flat_map(|policy| policy.packs.iter().map(|(_, pack)| pack))
+    };
     let mut folders: Vec<Vec<u8>> = policies.iter().flat_map(|policy| policy.own.clone()).collect();
     folders.extend([b"/srv/data".to_vec(), b"/usr/share".to_vec()]);
     for rule in packs().flat_map(paths) {
@@ -139,7 +157,14 @@ fn probes(policies: &[&Policy]) -> Vec<Probe> {
     for line in [&b"some-command"[..], b"git push origin topic", b"git push origin main"] {
         all.command(line);
     }
-    for address in ["192.0.2.1", "127.0.0.1", "udp:192.0.2.1", "host.example", "unix:/run/some.sock", "169.254.169.254"] {
+    for address in [
+        "192.0.2.1",
+        "127.0.0.1",
+        "udp:192.0.2.1",
+        "host.example",
+        "unix:/run/some.sock",
+        "169.254.169.254",
+    ] {
         all.address(address);
     }
     all.list
@@ -198,7 +223,12 @@ impl Probes {
             let (low, high) = port.split_once('-').unwrap_or((port, port));
             let mut ports: Vec<u16> = [low, high].iter().filter_map(|port| port.parse().ok()).collect();
             ports.extend([80, 443]);
-            let address = host.split('/').next().unwrap_or(host).trim_start_matches('[').trim_end_matches(']');
+            let address = host
+                .split('/')
+                .next()
+                .unwrap_or(host)
+                .trim_start_matches('[')
+                .trim_end_matches(']');
             let ip: Option<IpAddr> = match address {
                 "*" => Some(IpAddr::from([192, 0, 2, 1])),
                 "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
@@ -238,7 +268,9 @@ fn folder(glob: &Glob) -> Option<Vec<u8>> {
 /// Texts that a pattern matches, and some that it nearly does.
 fn samples(glob: &Glob, folders: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let parts = glob.parts();
-    let Some((first, rest)) = parts.split_first() else { return Vec::new() };
+    let Some((first, rest)) = parts.split_first() else {
+        return Vec::new();
+    };
     let mut all = Vec::new();
     for star in [&b"x"[..], b"x/y", b""] {
         if first.is_empty() && !rest.is_empty() {

@@ -72,7 +72,8 @@ pub struct Said {
 }
 
 impl Because {
-    fn of(rule: &Rule) -> Self {
+    /// What a rule says of itself.
+    pub(crate) fn of(rule: &Rule) -> Self {
         let source = rule.source.as_ref();
         Self {
             decision: rule.decision.to_string(),

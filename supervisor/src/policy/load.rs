@@ -38,7 +38,7 @@ pub struct Request<'a> {
     /// `--agent-id`, for rules that are about one agent.
     pub agent: &'a str,
     /// Judges each pack's file before it counts; for signatures.
-    pub admits: Option<&'a Admits>,
+    pub admits: Option<&'a Admits<'a>>,
 }
 
 /// Reads and compiles everything; all errors of all packs in one answer. A policy is whole or it is not.

@@ -1,7 +1,9 @@
 //! Packs, layers, compiler, matcher, explain; knows nothing of system calls.
 
 mod builtin;
+mod canonical;
 mod commands;
+mod compare;
 mod compile;
 mod diagnostics;
 mod engine;
@@ -17,11 +19,15 @@ pub(crate) mod node;
 pub(crate) mod pack;
 mod pattern;
 mod place;
+mod probe;
 mod profile;
 pub(crate) mod shape;
+mod sign;
 pub mod tables;
 mod types;
 
+pub use canonical::{CompiledPack, Target, compiled};
+pub use compare::{Change, Changes, Way, compare};
 pub use compile::Session;
 pub use diagnostics::{Code, Colour, Diagnostic, Diagnostics, Span};
 pub use engine::Policy;
@@ -31,7 +37,9 @@ pub use load::{Request, load};
 pub use pack::Admits;
 pub(crate) use pattern::Glob;
 pub use place::Place;
+pub use probe::{Address, Named, Probe, unprintable};
 pub use profile::{Env, Limits, Needs, Profile};
+pub use sign::{SignatureError, SignatureFile, sign, signature_path, trust_folders, verify};
 pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};
 
 /// The JSON Schema of packs, for editors.

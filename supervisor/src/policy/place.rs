@@ -64,7 +64,7 @@ impl Place {
         launch: &[String],
         profile: &Profile,
         agent: &str,
-        admits: Option<&Admits>,
+        admits: Option<&Admits<'_>>,
     ) -> Result<Policy, Diagnostics> {
         self.load_with(
             Path::new(MACHINE),
@@ -88,7 +88,7 @@ impl Place {
         launch: &[String],
         profile: &Profile,
         agent: &str,
-        admits: Option<&Admits>,
+        admits: Option<&Admits<'_>>,
     ) -> Result<Policy, Diagnostics> {
         load(&Request {
             launch,

@@ -42,9 +42,9 @@ impl Subject for Named<'_> {
     fn is_program(&self, program: &str, digest: Option<&str>, _tree: bool) -> bool {
         let base = |path: &str| path.rsplit('/').next().map(str::to_owned);
         digest.is_none()
-            && self
-                .0
-                .is_some_and(|name| name == program || (!program.contains('/') && base(name).as_deref() == Some(program)))
+            && self.0.is_some_and(|name| {
+                name == program || (!program.contains('/') && base(name).as_deref() == Some(program))
+            })
     }
 }
 
@@ -66,7 +66,10 @@ impl Address {
             Some((host, port)) => (host, port.parse().ok()?),
             None => (rest, 443),
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         match host.parse::<IpAddr>() {
             Ok(ip) => Some(Self::Ip(udp, ip.to_canonical(), port)),
             Err(_) if host == "localhost" => Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port)),
@@ -110,7 +113,11 @@ impl Probe {
     pub fn command(words: &[String], cwd: &Path) -> Self {
         let file = program(words.first().map_or("", String::as_str));
         let argv = words.iter().map(|word| word.clone().into_bytes()).collect();
-        Self::Command(file.as_os_str().as_bytes().to_vec(), argv, cwd.as_os_str().as_bytes().to_vec())
+        Self::Command(
+            file.as_os_str().as_bytes().to_vec(),
+            argv,
+            cwd.as_os_str().as_bytes().to_vec(),
+        )
     }
 
     fn put<T>(&self, question: impl FnOnce(&Question<'_>) -> T) -> T {
@@ -177,6 +184,35 @@ impl fmt::Display for Address {
     }
 }
 
+/// The bytes of a text that [`printable`] made.
+#[must_use]
+pub fn unprintable(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
+        let escaped = match (byte, tail) {
+            (b'\\', [b'\\', ..]) => Some((b'\\', 1)),
+            (b'\\', [b'x', high, low, ..]) => {
+                let hex = [*high, *low];
+                let hex = std::str::from_utf8(&hex)
+                    .ok()
+                    .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                hex.map(|byte| (byte, 3))
+            }
+            _ => None,
+        };
+        match escaped {
+            Some((byte, used)) => {
+                bytes.push(byte);
+                rest = rest.get(used..).unwrap_or_default();
+            }
+            None => bytes.push(*byte),
+        }
+    }
+    bytes
+}
+
 /// The path with links followed as far as it exists.
 fn canonical(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
@@ -205,4 +241,44 @@ fn program(word: &str) -> PathBuf {
     };
     let found = found.unwrap_or_else(|| PathBuf::from(word));
     found.canonicalize().unwrap_or(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{Address, unprintable};
+    use crate::text::printable;
+
+    #[test]
+    fn what_records_show_is_read_back() {
+        for bytes in [
+            &b"plain"[..],
+            b"a\\x41",
+            b"\xff\n\x1b[2J",
+            "\u{202e}\u{e9}".as_bytes(),
+            b"\\",
+        ] {
+            assert_eq!(unprintable(&printable(bytes)), bytes, "{}", printable(bytes));
+        }
+    }
+
+    #[test]
+    fn addresses_are_shown_as_they_are_read() {
+        for (text, shown) in [
+            ("192.0.2.1", "192.0.2.1:443"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("::ffff:192.0.2.1", "192.0.2.1:443"),
+            ("udp:Host.Example.:53", "udp:host.example:53"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("unix:/run/x", "unix:/run/x"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(Address::parse(shown), Some(address));
+        }
+        for bad in ["host:port", "", "a b:1"] {
+            assert_eq!(Address::parse(bad), None, "{bad}");
+        }
+    }
 }

@@ -233,6 +233,18 @@ proptest! {
     }
 
     #[test]
+    fn a_comparison_sees_what_asking_sees(first in pack(), second in pack()) {
+        let (before, after) = (policy(&[&first]), policy(&[&second]));
+        let changes = super::compare(&before, &after);
+        let asked: Vec<(Decision, Decision)> = answers(&before).into_iter().zip(answers(&after)).collect();
+        for way in [super::Way::Tightened, super::Way::Loosened] {
+            let seen = asked.iter().any(|(old, new)| if way == super::Way::Tightened { new > old } else { new < old });
+            prop_assert!(!seen || changes.iter().any(|change| change.way == way), "{way:?} not seen\n{first}\n{second}");
+        }
+        prop_assert!(super::compare(&before, &before).is_empty());
+    }
+
+    #[test]
     fn a_moved_folder_keeps_its_answers_where_the_policy_says_so(pack in pack(), old in "[ab]{1,2}", new in "[ab]{1,2}", below in "[ab./]{1,6}") {
         let policy = policy(&[&pack]);
         let (old, new) = (format!("/ws/{old}"), format!("/ws/{new}"));

@@ -12,7 +12,7 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::doctor::Features;
 use crate::evidence::{EvidenceError, Journal, Opening, session_id};
 use crate::filter;
-use crate::policy::{Diagnostics, Mode, Place, Policy, Profile, tables};
+use crate::policy::{Admits, Diagnostics, Limits, Mode, Place, Policy, Profile, tables, trust_folders, verify};
 use crate::resolver;
 use crate::text::printable;
 
@@ -103,12 +103,21 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
     let place = Place::of(&workspace);
-    let profile = Profile::load(options.profile.as_deref(), &name, &place.profiles)?;
+    // A profile grants what its program needs: where only signed packs count, an unsigned file has no say.
+    let profiles: &[PathBuf] = if options.require_signed { &[] } else { &place.profiles };
+    let trust = trust_folders();
+    let now = jiff::Timestamp::now();
+    let signed = |file: &Path, text: &str| {
+        let verified = verify(file, text, &trust, now).map(drop);
+        verified.map_err(|error| error.to_string())
+    };
+    let admits: Option<&Admits<'_>> = if options.require_signed { Some(&signed) } else { None };
+    let profile = Profile::load(options.profile.as_deref(), &name, profiles)?;
     let agent = options
         .agent_id
         .clone()
         .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
-    let policy = place.load(&options.policy, &profile, &agent, None)?;
+    let policy = place.load(&options.policy, &profile, &agent, admits)?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = session_id()?;
@@ -208,8 +217,11 @@ fn plan(
         |name: &str| tables::passes(&profile.env.pass, name) || options.env.iter().any(|wanted| wanted == name);
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        passes(&name) || !(tables::loads_code(&name) || tables::looks_secret(&name))
+        let set = profile.env.set.iter().any(|(own, _)| *own == name);
+        !set && (passes(&name) || !(tables::loads_code(&name) || tables::looks_secret(&name)))
     });
+    let own = profile.env.set.iter();
+    let env = env.chain(own.map(|(name, value)| (name.into(), value.into())));
     let env = env
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
@@ -223,6 +235,7 @@ fn plan(
             .collect::<Result<Vec<_>, _>>()?,
         env,
         cwd: c_string(cwd.as_os_str())?,
+        limits: limits(profile.limits),
         floor: confine::floor()
             .map_err(landlock)?
             .ok_or_else(|| LaunchError::Landlock("no ruleset".to_owned()))?,
@@ -231,4 +244,17 @@ fn plan(
         plain: programs.plain.iter().map(convert).collect(),
         leftovers: options.leftovers,
     })
+}
+
+/// The limits that a profile sets, as the child sets them.
+fn limits(limits: Limits) -> Vec<(u32, u64)> {
+    let all = [
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_NPROC, limits.processes),
+        (libc::RLIMIT_FSIZE, limits.file_bytes),
+        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
+    ];
+    let stated = all.into_iter().filter_map(|(resource, limit)| Some((resource, limit?)));
+    stated.collect()
 }

@@ -1,17 +1,13 @@
 //! `cavractl policy explain`: what decides, and why.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
 use super::super::{FAILED, Said, Style};
 use super::Session;
-use crate::policy::{
-    Because, Command, Endpoint, Explanation, FileOp, NetOp, Question, Subject, canonical_name, explain,
-};
+use crate::policy::{Address, Because, Explanation, FileOp, Named, NetOp, Probe};
 use crate::text::harmless;
 
 pub(super) const EXAMPLES: &str = "\
@@ -49,56 +45,25 @@ enum Kind {
     Bind,
 }
 
-/// A subject that is the one program that was named.
-struct By<'a>(Option<&'a str>);
-
-impl Subject for By<'_> {
-    fn is_program(&self, program: &str, digest: Option<&str>, _tree: bool) -> bool {
-        digest.is_none() && self.0 == Some(program)
-    }
-}
-
 impl Explain {
     pub(super) fn run(self, style: Style) -> Result<Said, Said> {
         let place = self.session.place()?;
         let first = self.what.first().map_or("", String::as_str);
         let policy = self.session.policy(&place, first)?;
-        let by = By(self.by.as_deref());
+        let by = Named(self.by.as_deref());
+        let cwd = std::env::current_dir().unwrap_or_default();
         let mut answers: Vec<(String, Explanation)> = Vec::new();
         for kind in self.kinds(first) {
-            let answer = match kind {
-                Kind::Read | Kind::Write => {
-                    let op = if kind == Kind::Read {
-                        FileOp::Read
-                    } else {
-                        FileOp::Write
-                    };
-                    let path = canonical(first, &place.scope.home);
-                    let bytes = path.as_os_str().as_bytes();
-                    let question = match op {
-                        FileOp::Read if path.is_dir() => Question::Names(bytes),
-                        FileOp::Read | FileOp::Write => Question::File(op, bytes),
-                    };
-                    let name = if op == FileOp::Read { "read" } else { "write" };
-                    (format!("{name} {}", path.display()), explain(&policy, &question, &by))
-                }
-                Kind::Execute => {
-                    let file = program(first);
-                    let cwd = std::env::current_dir().unwrap_or_default();
-                    let command = Command {
-                        file: file.as_os_str().as_bytes(),
-                        chain: vec![file.as_os_str().as_bytes()],
-                        argv: self.what.iter().map(String::as_bytes).collect(),
-                        cwd: cwd.as_os_str().as_bytes(),
-                        ..Command::default()
-                    };
-                    let text = format!("execute {}", self.what.join(" "));
-                    (text, explain(&policy, &Question::Command(&command), &by))
-                }
+            let file = |op| Probe::file(op, first, &cwd, &place.scope.home);
+            let probe = match kind {
+                Kind::Read => file(FileOp::Read),
+                Kind::Write => file(FileOp::Write),
+                Kind::Execute => Probe::command(&self.what, &cwd),
                 Kind::Connect | Kind::Bind => {
-                    let (op, name) = match kind {
-                        Kind::Bind => (NetOp::Bind, "bind"),
-                        _ => (NetOp::Connect, "connect"),
+                    let op = if kind == Kind::Bind {
+                        NetOp::Bind
+                    } else {
+                        NetOp::Connect
                     };
                     let address = Address::parse(first).ok_or_else(|| {
                         let text = format!(
@@ -106,11 +71,10 @@ impl Explain {
                         );
                         Said::failed(2, &text)
                     })?;
-                    let question = Question::Network(op, &address.endpoint());
-                    (format!("{name} {first}"), explain(&policy, &question, &by))
+                    Probe::Network(op, address)
                 }
             };
-            answers.push(answer);
+            answers.push((probe.to_string(), probe.explain(&policy, &by)));
         }
         if self.json {
             let list: Vec<serde_json::Value> = answers
@@ -144,89 +108,6 @@ impl Explain {
             return vec![Kind::Read, Kind::Write];
         }
         vec![Kind::Execute]
-    }
-}
-
-/// The path as the engine is asked: links followed as far as it exists.
-fn canonical(text: &str, home: &Path) -> PathBuf {
-    let path = match text.strip_prefix("~/") {
-        Some(rest) => home.join(rest),
-        None => PathBuf::from(text),
-    };
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let mut missing = Vec::new();
-    let mut existing = path.as_path();
-    loop {
-        if let Ok(real) = existing.canonicalize() {
-            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
-        }
-        let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
-            return path;
-        };
-        missing.push(name);
-        existing = parent;
-    }
-}
-
-/// The file that a command's first word runs.
-fn program(word: &str) -> PathBuf {
-    let found = if word.contains('/') {
-        Some(PathBuf::from(word))
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .map(|folder| folder.join(word))
-            .find(|path| path.is_file())
-    };
-    let found = found.unwrap_or_else(|| PathBuf::from(word));
-    found.canonicalize().unwrap_or(found)
-}
-
-/// An address as it was typed.
-enum Address {
-    Ip(bool, IpAddr, u16),
-    Name(bool, String, u16),
-    Unix(String),
-}
-
-impl Address {
-    fn parse(text: &str) -> Option<Self> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Some(Self::Unix(path.to_owned()));
-        }
-        let (udp, rest) = match text.strip_prefix("udp:") {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix("tcp:").unwrap_or(text)),
-        };
-        if let Ok(ip) = rest.parse::<IpAddr>() {
-            return Some(Self::Ip(udp, ip, 443));
-        }
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().ok()?),
-            None => (rest, 443),
-        };
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        match host.parse::<IpAddr>() {
-            Ok(ip) => Some(Self::Ip(udp, ip.to_canonical(), port)),
-            Err(_) => Some(Self::Name(udp, canonical_name(host).ok()?, port)),
-        }
-    }
-
-    fn endpoint(&self) -> Endpoint<'_> {
-        match self {
-            Self::Ip(false, ip, port) => Endpoint::Tcp(*ip, *port),
-            Self::Ip(true, ip, port) => Endpoint::Udp(*ip, *port),
-            Self::Name(udp, name, port) => Endpoint::Host {
-                udp: *udp,
-                name,
-                ip: None,
-                port: *port,
-            },
-            Self::Unix(path) => Endpoint::Unix(path.as_bytes()),
-        }
     }
 }
 

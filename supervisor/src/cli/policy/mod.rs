@@ -1,7 +1,9 @@
 //! `cavractl policy`: packs checked, explained, compared, tried and signed.
 
+mod compare;
 mod explain;
 mod packs;
+mod signing;
 
 use std::path::PathBuf;
 
@@ -32,6 +34,16 @@ pub(super) enum PolicyCommand {
     Explain(explain::Explain),
     #[command(flatten)]
     Packs(packs::Packs),
+    /// Compare two policies by what they answer: 0 the same, 3 only tightened, 4 something loosened
+    Diff(compare::Diff),
+    /// Ask a policy what a recorded session asked: 0 the same answers, 3 only tightened, 4 something loosened
+    Simulate(compare::Simulate),
+    /// Print a pack with its parents as canonical JSON
+    Compile(signing::Compile),
+    /// Sign a pack with an Ed25519 key
+    Sign(signing::Sign),
+    /// Verify packs' signatures against trusted keys
+    Verify(signing::Verify),
     /// Print the JSON Schema of packs, for editors
     Schema {
         /// Of profiles instead
@@ -106,6 +118,11 @@ impl PolicyCommand {
             Self::Check { packs, strict, session } => check(&packs, strict, &session, style),
             Self::Explain(explain) => explain.run(style),
             Self::Packs(command) => Ok(command.run()),
+            Self::Diff(command) => command.run(style),
+            Self::Simulate(command) => command.run(style),
+            Self::Compile(command) => command.run(style),
+            Self::Sign(command) => command.run(),
+            Self::Verify(command) => command.run(),
             Self::Schema { profile } => {
                 let schema = if profile {
                     policy::profile_schema()
