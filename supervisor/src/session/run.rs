@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use cavra_shim::{Event, Step};
+use cavra_shim::{Bells, Event, Step};
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -16,7 +17,7 @@ use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
 use crate::policy::Mode;
 use crate::sys::notify::Listener;
-use crate::sys::process::{kill, prctl, raise_descriptor_limit};
+use crate::sys::process::{kill, prctl, raise_descriptor_limit, signal_when_readable};
 
 /// Signals that somebody sends to cavra-run and means for the command.
 const FORWARDED: &[Signal] = &[
@@ -26,8 +27,9 @@ const FORWARDED: &[Signal] = &[
     Signal::SIGHUP,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGCONT,
 ];
-/// Signals of job control: the command stops, and cavra-run follows it.
+/// Signals of job control: the command stops, and cavra-run follows it (`follow_stops`).
 const HELD: &[Signal] = &[Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
 
 /// Starts the session and stays until nothing of it is left; the exit status is the command's.
@@ -70,6 +72,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     raise_descriptor_limit().map_err(|e| step("descriptors")(&e))?;
     prctl(libc::PR_SET_DUMPABLE, 0).map_err(|e| step("dumpable")(&e))?;
 
+    if std::fs::File::open("/dev/tty").is_ok() {
+        follow_stops(&spawned.bells).map_err(|e| step("job control")(&e))?;
+    }
     let mut events = std::fs::File::from(spawned.events);
     let child = match next(&mut events) {
         Some(Event::Started(child)) => child,
@@ -111,12 +116,12 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
 
-    let outcome = follow(&mut events, &signals, child);
+    let outcome = follow(&mut events, &signals, &spawned.bells, child);
     drop(spawned.alive);
     terminal.restore();
     // Nobody waits any more; the control socket goes with it.
     desk.close();
-    let (code, error) = match outcome {
+    let (code, mut error) = match outcome {
         Outcome::Ended(status) if libc::WIFEXITED(status) => (libc::WEXITSTATUS(status), None),
         Outcome::Ended(status) => (128 + libc::WTERMSIG(status), None),
         Outcome::Failed(at, errno) => {
@@ -125,18 +130,39 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         }
         Outcome::Lost => (125, Some(step("session")(&"the reaper is gone"))),
     };
+    boundary.end_connections();
     match boundary.journal.close(&code.to_string()) {
         Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => {
             let text = crate::evidence::summary(&totals, boundary.journal.dir());
+            let text = text + &crate::boundary::egress(&boundary.hosts());
             drop(std::io::stderr().write_all(text.as_bytes()));
         }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the closing record is missing"),
     }
+    if let Some(LaunchError::NotExecutable(_, text)) = &mut error
+        && let Some(rule) = refused(boundary.journal.dir())
+    {
+        text.push_str(&format!("; {rule}"));
+    }
     match error {
         Some(error) => Err(error),
         None => Ok(u8::try_from(code).unwrap_or(125)),
     }
+}
+
+/// What refused the command: the rule of the session's last refusal, its pack, place and reason.
+fn refused(evidence: &std::path::Path) -> Option<String> {
+    let mut last = None;
+    let mut keep = |record: crate::evidence::Record| {
+        if record.errno.is_some() && !record.rule_id.is_empty() {
+            last = Some(record);
+        }
+    };
+    crate::evidence::sessions::read(evidence, &mut keep).ok()?;
+    let record = last?;
+    let place = record.source.map_or(record.policy_id, |source| source);
+    Some(format!("refused by {} ({place}): {}", record.rule_id, record.reason))
 }
 
 fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
@@ -172,8 +198,16 @@ enum Outcome {
     Lost,
 }
 
-/// Until nothing is left: hands signals on, and stops when the command is stopped.
-fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome {
+/// For the shell that started it, cavra-run is the job: it stops when the command stops and goes on when the command does. The kernel does both
+/// as the reaper tells, in the reaper's order: who has to stop himself can be told to go on just before, and sleeps on. Only with a terminal,
+/// where somebody can say `fg`: elsewhere a tree that stops its own first process would put the supervisor to sleep for good.
+fn follow_stops(bells: &Bells) -> Result<(), Errno> {
+    signal_when_readable(bells.stops.as_fd(), libc::SIGSTOP)?;
+    signal_when_readable(bells.continues.as_fd(), libc::SIGCONT)
+}
+
+/// Until nothing is left: hands signals on.
+fn follow(events: &mut std::fs::File, signals: &SignalFd, bells: &Bells, child: i32) -> Outcome {
     let mut ended = None;
     loop {
         let mut polled = [
@@ -190,11 +224,16 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
         );
         if has_signal {
             while let Ok(Some(info)) = signals.read_signal() {
-                // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on.
-                if info.ssi_code != libc::SI_KERNEL && ended.is_none() {
+                // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on. Positive codes are the
+                // kernel's own: what it sends for the bells.
+                if info.ssi_code <= 0 && ended.is_none() {
                     let _gone = kill(child, info.ssi_signo.cast_signed());
                 }
             }
+        }
+        for bell in [&bells.stops, &bells.continues] {
+            let mut rung = [0; 256];
+            while nix::unistd::read(bell, &mut rung).is_ok_and(|n| n > 0) {}
         }
         if !has_event {
             continue;
@@ -203,10 +242,6 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
             // A child that failed before its command has told so already.
             Some(Event::Ended(status)) => ended = ended.or(Some(Outcome::Ended(status))),
             Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
-            Some(Event::Stopped(_)) => {
-                let _gone = kill(std::process::id().cast_signed(), libc::SIGSTOP);
-                let _gone = kill(child, libc::SIGCONT);
-            }
             Some(Event::Started(_)) => {}
             Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
             None => return ended.unwrap_or(Outcome::Lost),
