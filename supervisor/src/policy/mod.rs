@@ -21,6 +21,7 @@ mod pattern;
 mod place;
 mod probe;
 mod profile;
+mod roots;
 pub(crate) mod shape;
 mod sign;
 pub mod tables;
@@ -40,7 +41,9 @@ pub use place::Place;
 pub use probe::{Address, Named, Probe, unprintable};
 pub use profile::{Env, Limits, Needs, Profile};
 pub use sign::{SignatureError, SignatureFile, sign, signature_path, trust_folders, verify};
-pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};
+pub use types::{
+    Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Trust, Verdict, Verify,
+};
 
 /// The JSON Schema of packs, for editors.
 #[must_use]
