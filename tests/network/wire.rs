@@ -249,6 +249,18 @@ const ROWS: &[(&str, &str, &str, Option<&str>)] = &[
         None,
     ),
     (
+        "a socket of IPv6",
+        "getent hosts api.test > out; python3 six.py %T",
+        "sni=api.test\n",
+        None,
+    ),
+    (
+        "asked again while it connects",
+        "python3 again.py %T",
+        "connected\nEISCONN\n",
+        None,
+    ),
+    (
         "64 MB there and back",
         "python3 bulk.py %T",
         "67108864\n67108864\n",
@@ -315,6 +327,22 @@ while left > 0: left -= s.send(b"y" * min(left, 1 << 16))
 print(s.recv(100).decode(), end="")
 "#;
 
+const SIX: &str = r#"
+import ssl, socket, sys
+s = socket.socket(socket.AF_INET6); s.connect(("::ffff:127.0.0.1", int(sys.argv[1])))
+t = ssl.create_default_context(cafile="cert.pem").wrap_socket(s, server_hostname="api.test")
+t.sendall(b"GET / HTTP/1.1\r\n\r\n"); print(t.recv(4096).decode().split("\r\n\r\n")[1], end="")
+"#;
+const AGAIN: &str = r#"
+import errno, select, socket, sys
+socket.getaddrinfo("api.test", 1)
+s = socket.socket(); s.setblocking(False); to = ("127.0.0.1", int(sys.argv[1]))
+first = s.connect_ex(to); assert first in (0, errno.EINPROGRESS), first
+select.select([], [s], []); assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+second = s.connect_ex(to); assert second in (0, errno.EISCONN), second
+print("connected"); print(errno.errorcode[s.connect_ex(to)])
+"#;
+
 /// One case a row.
 pub fn rows() -> Vec<Case> {
     let case = |(name, line, wanted, refused): &'static (&str, &str, &str, Option<&str>)| {
@@ -327,7 +355,13 @@ pub fn rows() -> Vec<Case> {
 
 fn row(user: User, line: &str, wanted: &str, refused: Option<&str>) -> Verdict {
     let stage = Stage::new(user)?;
-    for (name, text) in [("slow.py", SLOW), ("raw.py", RAW), ("bulk.py", BULK)] {
+    for (name, text) in [
+        ("slow.py", SLOW),
+        ("raw.py", RAW),
+        ("bulk.py", BULK),
+        ("six.py", SIX),
+        ("again.py", AGAIN),
+    ] {
         stage.write(format!("ws/{name}"), text);
     }
     let servers = Servers::start(&stage)?;

@@ -6,8 +6,8 @@
 
 use crate::policy::canonical_name;
 
-/// Bytes of a hello with its records; servers take 64 KiB at most of a handshake message like this (OpenSSL takes 131 396, browsers send 2 KiB).
-pub(super) const HELLO_MAX: usize = 65_536;
+/// Bytes of a hello with its records: clients send 0.3 to 2 KiB, with a large ticket some more; each connection may hold as many (I8).
+pub(super) const HELLO_MAX: usize = 32_768;
 /// Bytes of one record's content; RFC 8446, 5.1.
 const RECORD_MAX: usize = 16_384;
 /// ContentType handshake.

@@ -22,12 +22,12 @@ use crate::policy::Verify;
 use crate::resolver::Peers;
 
 /// Connections that are carried at once; further ones wait to be accepted (I8).
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MAX: usize = 2048;
 
 /// One connection that is to be carried.
 pub struct Plan<W> {
-    /// The socket that is connected, or being connected, to the other end.
-    pub upstream: OwnedFd,
+    /// The socket that is connected, or being connected, to the other end; taken by the relay.
+    pub upstream: Mutex<Option<OwnedFd>>,
     /// The other end.
     pub to: SocketAddr,
     /// What is to be read.
@@ -191,7 +191,7 @@ async fn carry<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried, clie
 
 /// The other end's socket, connected.
 async fn arrived<W>(plan: &Plan<W>) -> Option<TcpStream> {
-    let socket = plan.upstream.try_clone().ok()?;
+    let socket = plan.upstream.lock().unwrap_or_else(PoisonError::into_inner).take()?;
     let stream = TcpStream::from_std(std::net::TcpStream::from(socket)).ok()?;
     stream.writable().await.ok()?;
     stream.take_error().ok()?.is_none().then_some(stream)
