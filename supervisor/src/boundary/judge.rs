@@ -247,6 +247,7 @@ impl Call<'_> {
 
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
+        crate::faults::point("settle");
         // The boundary itself is never only watched: what is out of reach stays so.
         if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
             return self.record(matter, verdict, Durability::Written, |_| ()).map(drop);

@@ -274,6 +274,7 @@ fn dispatch(boundary: &Boundary, notification: Notification) -> Result<Reply, St
     let task = boundary
         .tasks
         .get(&boundary.listener, notification.id, notification.tid)?;
+    crate::faults::point(name);
     handler(&Call {
         boundary,
         notification,
