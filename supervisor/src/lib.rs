@@ -13,6 +13,7 @@ pub mod evidence;
 mod faults;
 pub mod filter;
 pub mod policy;
+pub mod relay;
 pub mod resolver;
 pub mod session;
 pub mod sys;
