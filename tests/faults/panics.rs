@@ -112,7 +112,11 @@ fn closed(user: User, point: &str) -> Verdict {
         let script = "cat public; cat secret; echo x > made; echo x > locked/x; echo end";
         let outcome = with_fault(&stage, &faulty, &format!("{point}@{from}+"), &["sh", "-c", script])?;
         let told = format!("{point} from {from}: {} {}", outcome.stdout(), outcome.stderr());
-        assert!(outcome.stderr().contains("fault at"), "the fault was not met: {told}");
+        if !outcome.stderr().contains("fault at") {
+            // Fewer times than that is the point passed.
+            assert!(from > 4, "the fault was not met: {told}");
+            return Ok(());
+        }
         assert!(
             !outcome.stdout().contains("SECRET") && !stage.has("ws/locked/x"),
             "{told}"
