@@ -713,6 +713,10 @@ fn what_a_tool_expands_itself_is_read() {
         ".cargo/config.toml",
         "[alias]\nship = [\"publish\", \"--no-verify\"]\nboat = \"ship\"\n",
     );
+    at("ws/sub/more.toml", "[alias]\nm = [ # why\n 'publish' ]\n");
+    at("ws/other/.cargo/config.toml", "alias.o = 'publish'\n");
+    at(".kube/kuberc", "aliases:\n- name: zap\n  command: delete\n");
+    at("ws/sub/rc", "aliases:\n- command: delete\n  name: zip\n");
     at("ws/.cargo/config.toml", "[alias]\nlocal = \"publish\"\n");
     let home_is = format!("HOME={}", home.path().display());
     let cwd = home.path().join("ws/sub").display().to_string();
