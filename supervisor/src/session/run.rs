@@ -116,9 +116,11 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         }
         Outcome::Lost => (125, Some(step("session")(&"the reaper is gone"))),
     };
+    boundary.end_connections();
     match boundary.journal.close(&code.to_string()) {
         Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => {
             let text = crate::evidence::summary(&totals, boundary.journal.dir());
+            let text = text + &crate::boundary::egress(&boundary.hosts());
             drop(std::io::stderr().write_all(text.as_bytes()));
         }
         Ok(_) => {}
