@@ -294,6 +294,91 @@ fn a_caller_that_ends_takes_its_request_with_it() {
     });
 }
 
+/// A program with a timer, whose handler runs again and again while its open is held.
+const TIMER: &str = r#"
+import os, signal
+ticks = 0
+def tick(*_):
+    global ticks
+    ticks += 1
+    os.write(1, b"tick\n") if ticks == 3 else None
+os.makedirs("iam", exist_ok=True)
+signal.signal(signal.SIGALRM, tick)
+signal.setitimer(signal.ITIMER_REAL, 0.25, 0.25)
+with open("iam/x", "w") as f: f.write("1")
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("done", ticks >= 3)
+"#;
+
+#[test]
+fn a_signal_interrupts_the_caller_and_not_the_request() {
+    each(|world| {
+        let mut child = start(world, &[], &["python3", "-c", TIMER]);
+        let id = of(&held(world), "approval_id").to_owned();
+        let mut tick = [0; 5];
+        child
+            .stdout
+            .as_mut()
+            .expect("stdout")
+            .read_exact(&mut tick)
+            .expect("three ticks");
+        let waiting = pending(world);
+        assert_eq!(
+            waiting
+                .iter()
+                .map(|request| of(request, "approval_id"))
+                .collect::<Vec<_>>(),
+            [&id]
+        );
+        assert!(
+            cavractl(world, &["approvals", "approve", &id, "--reason", "ok"])
+                .status
+                .success()
+        );
+        let output = end(child);
+        assert!(said(&output).contains("done True"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(world.path("iam/x")).expect("written"), "1");
+        let records = world.records();
+        let count = |decision: &str| {
+            records
+                .iter()
+                .filter(|r| of(r, "target").ends_with("/iam/x") && of(r, "decision") == decision)
+                .count()
+        };
+        assert_eq!(
+            (count("require_approval"), count("allow")),
+            (1, 1),
+            "one request, one answer"
+        );
+    });
+}
+
+#[test]
+fn what_is_held_is_said_where_it_is_not_in_the_way() {
+    each(|world| {
+        let child = start(
+            world,
+            &["--approval-timeout", "20s"],
+            &["sh", "-c", "mkdir -p iam; echo 1 > iam/x"],
+        );
+        let id = of(&held(world), "approval_id").to_owned();
+        assert!(
+            cavractl(world, &["approvals", "deny", &id, "--reason", "no"])
+                .status
+                .success()
+        );
+        let output = end(child);
+        let line = format!("cavractl approvals approve {id} --reason TEXT (or deny)");
+        assert!(
+            said(&output)
+                .lines()
+                .any(|said| said.starts_with("cavra: held: create ") && said.ends_with(&line)),
+            "{}",
+            said(&output)
+        );
+    });
+}
+
 /// A session that ends while somebody waits: each request has its end in the evidence, and the chain is whole.
 #[test]
 fn the_end_of_the_session_is_the_end_of_its_requests() {
