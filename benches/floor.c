@@ -63,7 +63,8 @@ static void on_open(int listener, struct seccomp_notif *call) {
     char path[4096];
     int at = call->data.nr == SYS_open ? -1 : 0;
     copy(call->pid, call->data.args[at + 1], path, sizeof path);
-    struct open_how how = {.flags = (call->data.args[at + 2] & ~(O_CREAT | O_EXCL)) | O_CLOEXEC};
+    unsigned flags = (unsigned)call->data.args[at + 2];
+    struct open_how how = {.flags = (flags & 0x7fffff) | O_CLOEXEC, .mode = flags & O_CREAT ? call->data.args[at + 3] & 07777 : 0};
     int from = AT_FDCWD;
     if (path[0] != '/') {
         char name[64];

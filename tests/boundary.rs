@@ -287,6 +287,81 @@ fn connections_are_judged_and_the_sessions_own_listeners_reached() {
     });
 }
 
+/// More opens that wait than the supervisor has threads, and then a call that must not wait for them.
+const MANY_WAIT: &str = r"
+import os, threading, time
+os.mkfifo('pipe')
+got = []
+def wait():
+    try: os.close(os.open('pipe', os.O_RDONLY)); got.append('opened')
+    except OSError as error: got.append(error.strerror)
+threads = [threading.Thread(target=wait) for _ in range(1100)]
+for thread in threads: thread.start()
+while 'Too many open files in system' not in got: time.sleep(0.01)
+print(open('ordinary').read())
+while len(got) < len(threads):
+    try: os.close(os.open('pipe', os.O_WRONLY | os.O_NONBLOCK))
+    except OSError: time.sleep(0.01)
+print(got.count('opened') >= 1000)
+";
+
+#[test]
+fn calls_that_wait_leave_room_for_the_others() {
+    each(|world| {
+        world.write("ordinary", "read");
+        let outcome = world.run(&[], &["python3", "-c", MANY_WAIT]);
+        assert_eq!(outcome.stdout(), "read\nTrue\n", "{}", outcome.stderr());
+    });
+}
+
+/// Ways to listen on every interface; each prints what it got.
+const EVERY_INTERFACE: &str = r"
+import ctypes, os, socket, struct
+def line(name, way):
+    try: way(); print(name, 'LISTENS')
+    except OSError as error: print(name, error.strerror)
+def bound(): socket.socket().bind(('0.0.0.0', 0))
+def six(): socket.socket(socket.AF_INET6).bind(('::', 0))
+def unbound(): s = socket.socket(); s.listen()
+def unspecified():
+    # The kernel takes AF_UNSPEC with the address 0 for AF_INET.
+    libc = ctypes.CDLL(None, use_errno=True)
+    s = socket.socket()
+    if libc.bind(s.fileno(), struct.pack('=HH4s8x', 0, 0, bytes(4)), 16): raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    s.listen()
+for way in bound, six, unbound, unspecified: line(way.__name__, way)
+";
+
+#[test]
+fn listening_on_every_interface_is_by_rule_however_it_is_asked() {
+    each(|world| {
+        let outcome = world.run(&[], &["python3", "-c", EVERY_INTERFACE]);
+        for way in ["bound", "six", "unbound", "unspecified"] {
+            let wanted = format!("{way} Permission denied");
+            assert!(
+                outcome.stdout().lines().any(|line| line == wanted),
+                "{wanted}: {}",
+                outcome.stdout()
+            );
+        }
+        let policy = world.write(
+            "p.yaml",
+            "metadata: {id: t}\nnetwork: {default: allow}\ncommands: {default: allow}\n",
+        );
+        let twin = world.run(
+            &["--policy", policy.to_str().expect("path")],
+            &["python3", "-c", EVERY_INTERFACE],
+        );
+        assert_eq!(
+            twin.stdout().matches("LISTENS").count(),
+            4,
+            "{}{}",
+            twin.stdout(),
+            twin.stderr()
+        );
+    });
+}
+
 #[test]
 fn a_held_request_goes_on_when_a_person_says_so() {
     for (answer, effect) in [("approve", true), ("deny", false)] {

@@ -314,7 +314,9 @@ impl Call<'_> {
             pid: self.task.tgid.0,
             tid: self.task.tid.0,
         };
-        pool::about_to_block();
+        if pool::about_to_block().is_err() {
+            return refuse("too many calls wait");
+        }
         let ticket = match self.boundary.desk.reclaim(&ask) {
             Some(ticket) => ticket,
             None => {

@@ -245,7 +245,8 @@ impl Call<'_> {
     fn hosts(&self, service: &Service<Who>) -> String {
         let mut names = self.boundary.policy.literal_names();
         names.truncate(HOSTS_MAX);
-        super::pool::about_to_block();
+        // Bounded by its patience: without another thread the others wait as long.
+        let _alone = super::pool::about_to_block();
         let mut text = service.hosts_text.clone();
         for (name, ip) in service.addresses(names, self.who(), HOSTS_PATIENCE) {
             text.push_str(&format!("{ip} {name}\n"));

@@ -134,7 +134,7 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
-        pool::about_to_block();
+        pool::about_to_block()?;
     }
     let result = sys::connect(socket.as_fd(), &target.address);
     if target.resolver && matches!(result, Ok(()) | Err(Errno::EINPROGRESS)) {
@@ -155,7 +155,7 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
     }
     let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
     let data = message(call)?;
-    pool::about_to_block();
+    pool::about_to_block()?;
     Ok(Reply::Value(sys::send_to(
         socket.as_fd(),
         &data,

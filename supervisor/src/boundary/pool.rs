@@ -38,17 +38,19 @@ struct Parked {
 }
 
 impl Pool {
-    /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait.
-    fn hand_over(&self, boundary: &Arc<Boundary>) {
+    /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait. False when there are too many threads
+    /// for another.
+    fn hand_over(&self, boundary: &Arc<Boundary>) -> bool {
         if self.receiving.load(Ordering::Acquire) > 0 {
-            return;
+            return true;
         }
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         if parked.waiting > parked.tokens {
             parked.tokens += 1;
             self.wake.notify_one();
-        } else if self.threads.load(Ordering::Relaxed) < THREADS_MAX {
-            start(boundary);
+            true
+        } else {
+            self.threads.load(Ordering::Relaxed) < THREADS_MAX && start(boundary)
         }
     }
 
@@ -89,8 +91,8 @@ pub fn serve(boundary: &Arc<Boundary>) {
                 let pool = &watched.pool;
                 let calls = pool.calls.load(Ordering::Relaxed);
                 let busy = pool.receiving.load(Ordering::Acquire) == 0;
-                if busy && calls == seen {
-                    pool.hand_over(&watched);
+                if busy && calls == seen && !pool.hand_over(&watched) {
+                    tracing::warn!("all threads wait: calls are answered when one of them is done");
                 }
                 if pool.parked.lock().unwrap_or_else(PoisonError::into_inner).ended {
                     break;
@@ -104,7 +106,7 @@ pub fn serve(boundary: &Arc<Boundary>) {
     }
 }
 
-fn start(boundary: &Arc<Boundary>) {
+fn start(boundary: &Arc<Boundary>) -> bool {
     let shared = boundary.clone();
     shared.pool.threads.fetch_add(1, Ordering::Relaxed);
     let started = std::thread::Builder::new()
@@ -114,10 +116,11 @@ fn start(boundary: &Arc<Boundary>) {
             receive(&shared);
             shared.pool.threads.fetch_sub(1, Ordering::Relaxed);
         });
-    if let Err(error) = started {
+    if let Err(error) = &started {
         boundary.pool.threads.fetch_sub(1, Ordering::Relaxed);
         tracing::error!(%error, "no thread to receive with");
     }
+    started.is_ok()
 }
 
 fn receive(boundary: &Arc<Boundary>) {
@@ -160,11 +163,11 @@ thread_local! {
     static BLOCKS: std::cell::RefCell<Option<Arc<Boundary>>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Before a wait of unknown length: another thread receives meanwhile.
-pub(super) fn about_to_block() {
-    BLOCKS.with(|slot| {
-        if let Some(boundary) = slot.borrow().as_ref() {
-            boundary.pool.hand_over(boundary);
-        }
-    });
+/// Before a wait of unknown length: another thread receives meanwhile. ENFILE when there is none: a tree that fills all threads with waits must
+/// not stop the calls of its others (I7).
+pub(super) fn about_to_block() -> Result<(), Errno> {
+    BLOCKS.with(|slot| match slot.borrow().as_ref() {
+        Some(boundary) if !boundary.pool.hand_over(boundary) => Err(Errno::ENFILE),
+        _ => Ok(()),
+    })
 }

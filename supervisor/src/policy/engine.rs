@@ -190,13 +190,9 @@ impl Policy {
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let Meaning {
-            lines,
-            given,
-            pushes: targets,
-            unreadable,
-        } = meaning(&self.table, command);
-        if unreadable {
+        let meaning = meaning(&self.table, command);
+        let Meaning { lines, pushes, .. } = &meaning;
+        if meaning.unreadable {
             return Verdict {
                 decision: Decision::Block,
                 rule: &self.unreadable,
@@ -208,19 +204,22 @@ impl Policy {
                 let mut strictest: Option<&Rule> = None;
                 for rule in &pack.commands {
                     if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                        // A refusal holds for all that a command can mean, an allow only for what was typed.
-                        && lines.iter().enumerate().any(|(at, line)| {
-                            (rule.rule.decision != Decision::Allow || given.contains(&at))
-                                && rule.globs.iter().any(|g| g.matches(line))
-                                && !rule.except.iter().any(|g| g.matches(line))
+                        && lines.iter().any(|line| {
+                            rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
                         })
                         && holds(&rule.by, by)
                     {
                         strictest = Some(&rule.rule);
                     }
                 }
+                // An allow where commands are else held: by what is certain, not by all that the command may mean.
+                let stated = pack
+                    .default_command
+                    .as_ref()
+                    .map_or(Decision::RequireApproval, |rule| rule.decision);
+                let strictest = strictest.filter(|rule| rule.decision >= stated || self.is_certain(&meaning, pack, by));
                 let protected = pack.protected.as_ref().filter(|(branches, _)| {
-                    targets.iter().any(|target| match target {
+                    pushes.iter().any(|target| match target {
                         PushTarget::Unresolved => true,
                         PushTarget::Branch(name) => branches.iter().any(|branch| branch.matches(name)),
                     })
@@ -231,6 +230,20 @@ impl Policy {
             || false,
             fallback,
         )
+    }
+
+    /// Whether a rule of the pack matches what the command is for certain.
+    fn is_certain(&self, meaning: &Meaning, pack: &Compiled, by: &dyn Subject) -> bool {
+        let reserved = |path: &[u8]| {
+            self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
+        };
+        meaning.program.lines(&self.table, reserved).iter().any(|line| {
+            pack.commands.iter().any(|rule| {
+                rule.globs.iter().any(|glob| glob.matches(line))
+                    && !rule.except.iter().any(|glob| glob.matches(line))
+                    && holds(&rule.by, by)
+            })
+        })
     }
 
     /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.

@@ -512,3 +512,46 @@ fn what_comes_with_the_program_loads_and_names_its_lines() {
     assert_eq!(Profile::load(Some("claude"), "x", &[]).unwrap().name, "claude");
     drop(world.dir);
 }
+
+#[test]
+fn an_allow_goes_by_what_a_command_is_and_a_block_by_all_that_it_may_mean() {
+    const HELD: &str = "filesystem: {block_write: ['${home}/tools/**']}\ncommands:\n  allow: ['git status*', 'make*', './run*', '/opt/x *', 'deploy *']\n  block: ['deploy now*']\n  default: require_approval\n";
+    const OPEN: &str = "commands: {default: allow, warn: ['make*'], block: ['deploy now*']}\n";
+    for (pack, file, argv, wanted) in [
+        (HELD, "/usr/bin/git", &["git", "status"][..], Allow),
+        (HELD, "/usr/bin/git", &["/usr/bin/git", "status", "-s"], Allow),
+        // Not by argv[0], not behind a wrapper, not with options in front that may name programs.
+        (HELD, "/usr/bin/sh", &["git", "status"], RequireApproval),
+        (HELD, "/usr/bin/env", &["env", "A=1", "git", "status"], RequireApproval),
+        (
+            HELD,
+            "/usr/bin/git",
+            &["git", "-c", "core.pager=x", "status"],
+            RequireApproval,
+        ),
+        // A name is the tree's to give where it can write.
+        (HELD, "ws/git", &["git", "status"], RequireApproval),
+        (HELD, "home/tools/make", &["make", "all"], Allow),
+        (HELD, "home/bin/make", &["make", "all"], RequireApproval),
+        (HELD, "/opt/x", &["anything", "y"], Allow),
+        (HELD, "ws/run", &["./run", "y"], RequireApproval),
+        (HELD, "/run", &["./run", "y"], Allow),
+        (HELD, "/usr/bin/deploy", &["deploy", "later"], Allow),
+        (HELD, "/usr/bin/deploy", &["deploy", "now"], Block),
+        (HELD, "ws/x", &["deploy", "now"], Block),
+        // Where commands are free, a warning tightens, and holds for every meaning.
+        (OPEN, "/usr/bin/env", &["env", "make", "all"], Decision::Warn),
+        (OPEN, "ws/make", &["x", "all"], Decision::Warn),
+        (OPEN, "/usr/bin/nice", &["nice", "deploy", "now"], Block),
+        (OPEN, "/usr/bin/ls", &["ls"], Allow),
+    ] {
+        let world = Machine::new().with(pack);
+        let policy = world.policy();
+        let path = String::from_utf8(world.path(file)).unwrap();
+        assert_eq!(
+            policy.command(&run(&path, argv), &Nobody).decision,
+            wanted,
+            "{file} {argv:?}"
+        );
+    }
+}

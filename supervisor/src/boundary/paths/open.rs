@@ -1,7 +1,7 @@
 //! open, openat, openat2, creat.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -399,13 +399,19 @@ fn tmpfile(call: &Call<'_>, open: &Open, dir: &Object, name: Name) -> Result<Rep
 /// A FIFO whose open waits for the other side. The supervisor never sits in that wait: it opens without waiting and looks, so that
 /// the caller's death and its signals end it.
 fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
-    const LOOK: Duration = Duration::from_millis(2);
-    pool::about_to_block();
+    /// Between two looks: soon at first, because the other side mostly comes at once, and a hundredth of the time waited so far later.
+    const SOONEST: Duration = Duration::from_millis(2);
+    const LATEST: Duration = Duration::from_millis(50);
+    /// Between two looks at the caller.
+    const CALLER: Duration = Duration::from_millis(30);
+    let since = Instant::now();
+    let mut looked = since;
+    pool::about_to_block()?;
     let reader = match flags & libc::O_ACCMODE {
         libc::O_RDONLY => Some(fs::reopen(object.fd.as_fd(), flags | libc::O_NONBLOCK)?),
         _ => None,
     };
-    for round in 0u64.. {
+    loop {
         let found = match &reader {
             Some(reader) => {
                 crate::sys::fs::fifo_has_writer(reader.as_fd())?.then(|| reader.try_clone().map_err(|_| Errno::EMFILE))
@@ -423,12 +429,12 @@ fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
             )?;
             return Ok(fd);
         }
-        if round % 16 == 0 {
+        if looked.elapsed() >= CALLER {
             call.still_waits()?;
+            looked = Instant::now();
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep((since.elapsed() / 100).clamp(SOONEST, LATEST));
     }
-    Err(Errno::EINTR.into())
 }
 
 /// Terminals mean their opener: `/dev/tty` is the caller's, and a pty of others is not handed out.

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod against_git;
 mod aliases;
+mod certain;
 mod config;
 mod files;
 mod grammar;
@@ -20,6 +21,7 @@ mod wrappers;
 
 use std::borrow::Cow;
 
+use certain::Program;
 pub(super) use push::PushTarget;
 use repo::{Disk, Repo};
 pub(super) use table::Table;
@@ -34,13 +36,12 @@ const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Meaning {
     /// Its spellings as lines, the one as given first.
     pub(super) lines: Vec<Vec<u8>>,
-    /// Which lines say nothing but what was typed, by place: all that an allow holds for. A wrapper around a command (`env`, `sh -c`) and
-    /// options before its verb (`git -c`) do more than the command that is allowed.
-    pub(super) given: Vec<usize>,
     /// The branches that it would change in other repositories; empty for what is no push.
     pub(super) pushes: Vec<PushTarget>,
     /// It has more readings than any command that runs: to be refused.
     pub(super) unreadable: bool,
+    /// What runs for certain: what an allow goes by.
+    pub(super) program: Program,
 }
 
 /// Reads a command by the rows of `table`; what a push means, by the repository on disk.
@@ -53,9 +54,9 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
     let reading = spellings::read(table, repo, command);
     let mut meaning = Meaning {
         lines: Vec::with_capacity(reading.spellings.len()),
-        given: Vec::new(),
         pushes: Vec::new(),
         unreadable: reading.cut,
+        program: Program::of(command),
     };
     let mut bytes = 0;
     for spelling in &reading.spellings {
@@ -67,12 +68,8 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
             Cow::Borrowed(_) => None,
         };
         bytes += second.as_ref().map_or(0, Vec::len);
-        let first = meaning.lines.len();
         meaning.lines.push(line);
         meaning.lines.extend(second);
-        if spelling.is_as_given() {
-            meaning.given.extend(first..meaning.lines.len());
-        }
         if bytes > LINES_BYTES_MAX {
             meaning.unreadable = true;
             break;

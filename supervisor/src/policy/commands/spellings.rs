@@ -65,11 +65,6 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    /// Whether it is the command itself under one of its program's names, with all of its arguments as they are.
-    pub(super) fn is_as_given(&self) -> bool {
-        self.head.len() <= 1 && self.rest == 1
-    }
-
     /// Writes the line into `out`: words joined by single spaces, blanks at both ends removed.
     pub(super) fn write(&self, command: &Command<'_>, out: &mut Vec<u8>) {
         out.clear();
