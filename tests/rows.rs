@@ -24,6 +24,8 @@ const REFUSED: &[Row] = refused! {
     a_hook_by_link: sh "echo x > y && ln y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && ln z pre-push";
     a_workflow_by_copy: sh "cp README.md .github/workflows/x.yml", action "write_file", about "/.github/workflows/x.yml", rule "filesystem.write.block", twin "cp README.md x.yml";
     a_name_with_a_line_end: sh "echo x > \"$(printf 'a\\nb')\"", action "write_file", about "a", rule "filesystem.default.write.block", twin "echo x > 'a b'";
+    a_folder_that_no_rule_names: sh "mkdir ~/other", action "write_file", about "/other", rule "filesystem.default.write.block", twin "mkdir ~/.cache";
+    a_cache_folder_as_a_link: sh "ln -s .. ~/.cache", action "write_file", about "/.cache", rule "filesystem.default.write.block", twin "mkdir ~/.cache && ln -s .. ~/.cache/up";
     a_command_by_name: sh "terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform plan";
     a_command_by_shell: sh "sh -c 'terraform apply -auto-approve'", action "execute_command", about "terraform", rule "commands.block", twin "sh -c 'terraform plan -no-color'";
     a_command_by_env: sh "env A=1 terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "env A=1 terraform plan";
@@ -50,6 +52,7 @@ const ALLOWED: &[Row] = allowed! {
     symlink_loops: sh "ln -s a b; ln -s b a; cat a 2>&1; echo $?";
     hard_links: sh "echo x > a; ln a b; stat -c %h a; rm a; cat b";
     renames: sh "echo x > a; mv a b; mv b src/; mv src moved; find moved | sort";
+    a_cache_folder_on_a_new_machine: sh "mkdir ~/.cache && echo x > ~/.cache/y && rm -r ~/.cache/y; ls -d ~/.cache | wc -l";
     trees: sh "mkdir -p t/u; echo 1 > t/u/f; cp -a t v; diff -r t v; rm -r t; find v | sort";
     fifos: sh "mkfifo p; echo through > p & cat p; wait; stat -c %F p";
     descriptors: sh "exec 3< README.md 4> out; cat <&3 >&4; cat out; ls /proc/self/fd | grep -c '^[0-5]$'";
@@ -72,7 +75,7 @@ const ALLOWED: &[Row] = allowed! {
     servers_on_loopback: sh "python3 -c 'import socket,threading\ns=socket.create_server((\"127.0.0.1\",0))\nt=threading.Thread(target=lambda: s.accept()[0].sendall(b\"hi\"))\nt.start()\nprint(socket.create_connection(s.getsockname()).recv(2))'";
     unix_sockets: sh "python3 -c 'import socket\ns=socket.socket(socket.AF_UNIX); s.bind(\"u\"); s.listen()\nc=socket.socket(socket.AF_UNIX); c.connect(\"u\"); print(s.accept()[0].send(b\"x\"))'; stat -c %F u";
     names_of_unix_sockets: sh "mkdir in; ln -s in ln; python3 -c 'import socket,os\nfor p in [os.getcwd()+\"/a\", \"b\", \"in/c\", \"./e\", \"in/../f\", \"ln/g\", \"in//./i\", \"x\"*100]:\n s=socket.socket(socket.AF_UNIX); s.bind(p); s.listen(); c=socket.socket(socket.AF_UNIX); c.connect(s.getsockname()); print(os.path.basename(c.getpeername()), c.getpeername() == p)'; umask 077; ls in";
-    refused_connections: sh "python3 -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",0)); a=s.getsockname(); s.listen(); s.close()\nprint(socket.socket().connect_ex((\"127.0.0.1\", a[1])) != 0)'";
+    refused_connections: sh "python3 -c 'import socket\ns=socket.socket(); s.bind((\"127.0.0.1\",0)); a=s.getsockname(); s.listen(); s.close()\nfor f,h in ((2,\"127.0.0.1\"),(10,\"::1\")): print(socket.socket(f).connect_ex((h, a[1])))'";
     databases: sh "python3 -c 'import sqlite3\nd=sqlite3.connect(\"d.db\"); d.execute(\"pragma journal_mode=wal\"); d.execute(\"create table t(x)\"); d.executemany(\"insert into t values(?)\", [(i,) for i in range(99)]); d.commit(); print(d.execute(\"select sum(x) from t\").fetchall())'";
     threads_and_subprocesses: sh "python3 -c 'import concurrent.futures as f, subprocess\nwith f.ThreadPoolExecutor(4) as p: print(sorted(p.map(lambda i: subprocess.check_output([\"expr\", str(i), \"+\", \"1\"]), range(8))))'";
     multiprocessing: sh "python3 -c 'import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, range(-5, 0)))'";

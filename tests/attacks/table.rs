@@ -61,6 +61,7 @@ pub const ROWS: &[Row] = &[
     race("race_sockaddr", "connect-unix/thread", 20_000),
     race("race_sockaddr", "", 2_000),
     tricks("aliases", Twin::Open),
+    tricks("exec_alias", Twin::Open),
     tricks("side_doors", Twin::None),
     tricks("network", Twin::Open),
     tricks("reach", Twin::None),

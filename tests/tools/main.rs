@@ -2,6 +2,7 @@
 
 mod builds;
 mod packages;
+mod programs;
 mod python;
 
 use std::ffi::OsString;
@@ -66,6 +67,7 @@ fn main() -> std::process::ExitCode {
             packages::npm_ci_from_a_lock_file,
             packages::pip_installs_into_a_venv,
         ])
+        .both(programs::rows())
         .alone(cases![python::its_own_test_suite_ends_as_natively])
         .main()
 }

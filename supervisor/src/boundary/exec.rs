@@ -35,7 +35,7 @@ pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 /// What will run.
-struct Plan {
+struct Plan<'a> {
     /// Files from the one asked for to the ELF program, canonical.
     chain: Vec<Vec<u8>>,
     /// The file asked for.
@@ -44,6 +44,10 @@ struct Plan {
     image: ObjectId,
     /// The arguments as the new program will have them.
     argv: Vec<CString>,
+    /// Names that rules have for one of the files.
+    copies: Vec<&'a str>,
+    /// The image is a dynamic loader: its arguments name a program.
+    loads: bool,
 }
 
 fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
@@ -79,8 +83,9 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
 }
 
 /// Follows `#!` lines as the kernel will. What must fail is answered from here, with the kernel's errno.
-fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> Result<Plan, Stop> {
+fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> Result<Plan<'a>, Stop> {
     let mut chain = Vec::new();
+    let mut copies = Vec::new();
     let mut argv = argv;
     let mut spelled = spelled;
     let mut current: Option<Object> = None;
@@ -93,6 +98,7 @@ fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> 
         chain.push(canonical);
         // What the caller may not read can not be verified (K30).
         let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
+        copies.extend(call.boundary.copies.names(readable.as_fd(), &object.stat));
         let mut head = [0u8; HEAD];
         let len = fs::pread(readable.as_fd(), &mut head, 0)?;
         let head = head.get(..len).unwrap_or_default();
@@ -102,11 +108,14 @@ fn plan(call: &Call<'_>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> 
                 return Err(Errno::ENOEXEC.into());
             }
             let image = object.stat.id;
+            let loads = call.boundary.copies.is_loader(readable.as_fd(), &object.stat);
             return Ok(Plan {
                 chain,
                 image,
                 argv,
                 file,
+                copies,
+                loads,
             });
         }
         let Some(line) = head.strip_prefix(b"#!") else {
@@ -168,7 +177,7 @@ fn shebang(line: &[u8], cut: bool) -> Result<(&[u8], Option<&[u8]>), Errno> {
     Ok((path, (!rest.is_empty()).then_some(rest)))
 }
 
-fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Result<(), Stop> {
+fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) -> Result<(), Stop> {
     let cwd = fs::name_of(call.task.cwd()?.as_fd())?;
     let file = plan.chain.first().map(Vec::as_slice).unwrap_or_default();
     let command = Command {
@@ -177,7 +186,7 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         argv: argv.iter().map(|arg| arg.as_bytes()).collect(),
         env: env.iter().map(|entry| entry.as_bytes()).collect(),
         cwd: &cwd,
-        copies_of: Vec::new(),
+        copies_of: plan.copies.clone(),
     };
     for path in &plan.chain {
         // A file that may not be read may not be run: a copy of it would be readable in memory.
@@ -201,9 +210,22 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
         let interpreted = Command {
             file: plan.chain.last().map(Vec::as_slice).unwrap_or_default(),
             argv: plan.argv.iter().map(|arg| arg.as_bytes()).collect(),
-            ..command
+            ..command.clone()
         };
         let other = call.boundary.policy.command(&interpreted, &*call.task.program);
+        if other.decision > verdict.decision {
+            verdict = other;
+        }
+    }
+    for (at, canonical, copies) in loaded(call, plan) {
+        let program = Command {
+            file: &canonical,
+            chain: vec![&canonical],
+            argv: plan.argv.iter().skip(at).map(|arg| arg.as_bytes()).collect(),
+            copies_of: copies,
+            ..command.clone()
+        };
+        let other = call.boundary.policy.command(&program, &*call.task.program);
         if other.decision > verdict.decision {
             verdict = other;
         }
@@ -223,8 +245,28 @@ fn judge(call: &Call<'_>, plan: &Plan, argv: &[CString], env: &[CString]) -> Res
     call.settle(&matter, &verdict)
 }
 
+/// What a dynamic loader called by hand could take for its program: each argument that leads to a file which rules name.
+fn loaded<'a>(call: &Call<'a>, plan: &Plan<'_>) -> Vec<(usize, Vec<u8>, Vec<&'a str>)> {
+    /// A loader's own options and their values; elf/rtld.c knows a dozen.
+    const WORDS_MAX: usize = 32;
+    if !plan.loads {
+        return Vec::new();
+    }
+    let looked = |(at, word): (usize, &CString)| {
+        let path = CallerPath::of(word.clone());
+        let held = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow).ok()?;
+        let object = held.existing().ok().filter(|object| object.stat.kind() == Kind::File)?;
+        let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY).ok()?;
+        let names = call.boundary.copies.names(readable.as_fd(), &object.stat);
+        let canonical = name(object.fd.as_fd(), &object.stat).ok()?.bytes().to_vec();
+        (!names.is_empty()).then_some((at, canonical, names))
+    };
+    let words = plan.argv.iter().enumerate().skip(1).take(WORDS_MAX);
+    words.filter_map(looked).collect()
+}
+
 /// Lets the kernel execute, and looks at the result before it runs (K31–K37).
-fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
+fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop> {
     let tid = call.notification.tid;
     // EPERM: already traced, which only a session with `debug` lets the tree do.
     seize(tid).map_err(|_| Errno::EACCES)?;
@@ -255,7 +297,7 @@ fn run(call: &Call<'_>, plan: &Plan, env: &[CString]) -> Result<Reply, Stop> {
                 event: libc::PTRACE_EVENT_EXEC,
                 ..
             }) => {
-                if verified(pid, plan, env) {
+                if verified(call, pid, plan, env) {
                     let trusted = trusted(plan, env);
                     call.boundary.tasks.executed(
                         Tgid(pid),
@@ -312,16 +354,17 @@ fn released(pid: i32) -> bool {
     detach(pid, 0).is_ok()
 }
 
-/// Whether the stopped process is what was decided: image, arguments and environment.
-fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
+/// Whether the stopped process is what was decided: image, arguments and environment. From here on the kernel lets nobody write the image
+/// (ETXTBSY), so a program that was put into the file after the decision shows too.
+fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool {
     let open = |what: &str| -> Option<OwnedFd> {
         let path = CString::new(format!("/proc/{pid}/{what}")).ok()?;
         fs::open(At::Root, &path, libc::O_RDONLY, 0, 0).ok()
     };
-    let exe = CString::new(format!("/proc/{pid}/exe"))
-        .ok()
-        .and_then(|path| fs::stat_at(At::Root, &path, 0).ok());
-    if exe.map(|stat| stat.id) != Some(plan.image) {
+    let Some(exe) = open("exe") else { return false };
+    let Ok(stat) = fs::fstat(exe.as_fd()) else { return false };
+    let named = call.boundary.copies.names(exe.as_fd(), &stat);
+    if stat.id != plan.image || !named.iter().all(|name| plan.copies.contains(name)) {
         return false;
     }
     let joined = |list: &[CString]| -> Vec<u8> {
@@ -341,7 +384,7 @@ fn verified(pid: i32, plan: &Plan, env: &[CString]) -> bool {
 }
 
 /// Whether `by` rules may hold for the program: nothing in its environment runs other code, and the user can not write its file.
-fn trusted(plan: &Plan, env: &[CString]) -> bool {
+fn trusted(plan: &Plan<'_>, env: &[CString]) -> bool {
     let clean = env.iter().all(|entry| {
         let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
         std::str::from_utf8(name).is_ok_and(|name| !crate::policy::tables::runs_other_code(name))

@@ -60,12 +60,8 @@ impl Listeners {
         if !known.cookies.contains_key(&port) {
             return false;
         }
-        let diag = match known.diag.take() {
-            Some(diag) => diag,
-            None => match Diag::open() {
-                Ok(diag) => diag,
-                Err(_) => return false,
-            },
+        let Ok(diag) = known.diag.take().map_or_else(Diag::open, Ok) else {
+            return false;
         };
         let ours = |cookie: &u64| known.cookies.get(&port).is_some_and(|own| own.contains(cookie));
         let own = if known.shares {
@@ -78,6 +74,17 @@ impl Listeners {
         // After an error an answer may still be on its way: it must not be taken for the next one's.
         known.diag = own.is_ok().then_some(diag);
         own.unwrap_or(false)
+    }
+
+    /// Whether a connection to this address would be refused natively, because nothing listens there.
+    pub(super) fn nobody(&self, ip: IpAddr, port: u16) -> bool {
+        let mut known = self.lock();
+        let Ok(diag) = known.diag.take().map_or_else(Diag::open, Ok) else {
+            return false;
+        };
+        let listener = diag.listener(ip, port);
+        known.diag = listener.is_ok().then_some(diag);
+        listener == Ok(None)
     }
 }
 

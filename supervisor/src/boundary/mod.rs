@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
+mod copies;
 mod exec;
 mod fixed;
 mod ipc;
@@ -12,6 +13,7 @@ mod network;
 mod others;
 mod paths;
 mod pool;
+mod signals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -62,6 +64,7 @@ pub struct Boundary {
     names: names::Names,
     links: judge::LinkGuard,
     ipc: ipc::Made,
+    copies: copies::Copies,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -98,6 +101,8 @@ impl Boundary {
             .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
             policy,
@@ -110,6 +115,7 @@ impl Boundary {
             names: names::Names::default(),
             links,
             ipc: ipc::Made::default(),
+            copies,
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
@@ -343,6 +349,13 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_setpriority => others::by_second,
         SYS_ioprio_set => others::by_second,
         SYS_ioctl => paths::inode::ioctl,
+        SYS_kill => signals::kill,
+        SYS_tkill => signals::tkill,
+        SYS_tgkill => signals::tgkill,
+        SYS_rt_sigqueueinfo => signals::queue,
+        SYS_rt_tgsigqueueinfo => signals::tgkill,
+        SYS_pidfd_send_signal => signals::pidfd_send_signal,
+        SYS_fcntl => signals::set_owner,
         SYS_shmget => ipc::shmget,
         SYS_semget => ipc::semget,
         SYS_msgget => ipc::msgget,

@@ -259,7 +259,14 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 )?;
                 return Ok(plain(false));
             }
-            call.settle(&matter, &verdict)?;
+            // What waits for a server to come up tries again after ECONNREFUSED, and gives up after EACCES.
+            let refused = verdict.decision == Decision::Block && !udp && ip.is_loopback();
+            let refusal = if refused && call.boundary.listeners.nobody(ip, port) {
+                Errno::ECONNREFUSED
+            } else {
+                Errno::EACCES
+            };
+            call.settle_as(&matter, &verdict, refusal)?;
             Ok(plain(!ip.is_loopback()))
         }
         Meaning::Abstract(name) => {

@@ -14,7 +14,7 @@ pub(super) fn by_second(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 /// The number is in a register, so the kernel performs just what was looked at; what lies in memory (limits) is the caller's own affair.
-fn within_tree(call: &Call<'_>, pid: i32) -> Result<Reply, Stop> {
+pub(super) fn within_tree(call: &Call<'_>, pid: i32) -> Result<Reply, Stop> {
     if pid != call.task.tgid.0 && !call.boundary.tasks.in_tree(pid) {
         return Err(Errno::EPERM.into());
     }

@@ -14,11 +14,14 @@ use nix::errno::Errno;
 use crate::policy::Subject;
 use crate::sys::fs::{self, At, ObjectId, resolve as flags};
 use crate::sys::notify::{Listener, NotifId, Tgid, Tid};
+use crate::sys::process::descriptor_limit;
 
 /// How long a task's number is believed to mean the same task; the kernel can not go through all numbers in this time.
 const BELIEF_MS: u64 = 100;
-/// Tasks that are kept, each with one descriptor (I8).
+/// Tasks that are kept at most, each with up to two descriptors (I8).
 const TASKS_MAX: usize = 4096;
+/// Of the supervisor's descriptors the kept tasks may hold a half; what handles calls and answers has the rest.
+const DESCRIPTORS_A_TASK: u64 = 4;
 
 /// The program that a thread group runs, as it was verified at its exec.
 #[derive(Debug)]
@@ -197,6 +200,7 @@ impl Status {
 pub struct Tasks {
     known: Mutex<Known>,
     reaper: i32,
+    capacity: usize,
 }
 
 #[derive(Debug, Default)]
@@ -211,6 +215,11 @@ fn now_ms() -> u64 {
     })
 }
 
+/// How many tasks may be kept with so many descriptors.
+fn capacity(descriptors: u64) -> usize {
+    usize::try_from(descriptors / DESCRIPTORS_A_TASK).map_or(TASKS_MAX, |tasks| tasks.clamp(1, TASKS_MAX))
+}
+
 impl Tasks {
     /// An empty table; `reaper` is the parent of the tree.
     #[must_use]
@@ -218,6 +227,7 @@ impl Tasks {
         Self {
             known: Mutex::default(),
             reaper,
+            capacity: capacity(descriptor_limit()),
         }
     }
 
@@ -257,15 +267,17 @@ impl Tasks {
             return Err(Errno::ESRCH);
         }
         let mut known = self.lock();
-        if known.tasks.len() >= TASKS_MAX {
+        if known.tasks.len() >= self.capacity {
             known
                 .tasks
                 .retain(|_, task| fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok());
-            if known.tasks.len() >= TASKS_MAX {
+            if known.tasks.len() >= self.capacity {
                 known.tasks.clear();
             }
-            let alive: std::collections::HashSet<Tgid> = known.tasks.values().map(|task| task.tgid).collect();
-            known.programs.retain(|tgid, _| alive.contains(tgid));
+            // Lineage outlives the cache: a program that came from a trusted one stays so.
+            known
+                .programs
+                .retain(|tgid, _| std::path::Path::new(&format!("/proc/{}", tgid.0)).exists());
         }
         let inherited = [Some(tgid), status.parent()]
             .into_iter()

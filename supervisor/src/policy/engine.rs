@@ -188,6 +188,22 @@ impl Policy {
         paths
     }
 
+    /// Programs that restrictive rules over commands name, as they are looked for in PATH.
+    #[must_use]
+    pub fn named_programs(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (_, pack) in &self.packs {
+            let restrictive = |rule: &&PatternRule| rule.rule.decision >= Decision::AllowWithAttestation;
+            let globs = pack.commands.iter().filter(restrictive).flat_map(|rule| &rule.globs);
+            let words = globs.filter_map(Glob::first_word).filter(|word| !word.contains(&b'/'));
+            names.extend(words.filter_map(|word| std::str::from_utf8(word).ok().map(str::to_owned)));
+            names.extend(pack.protected.is_some().then(|| "git".to_owned()));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
         let meaning = meaning(&self.table, command);

@@ -90,6 +90,16 @@ impl Glob {
         }
     }
 
+    /// The first word, where the pattern has one without a star.
+    #[must_use]
+    pub(crate) fn first_word(&self) -> Option<&[u8]> {
+        let (first, rest) = self.parts.split_first()?;
+        let end = memchr::memchr(b' ', first);
+        // `mkfs*` is a prefix of a word, and still the word itself.
+        let word = first.get(..end.unwrap_or(first.len()))?;
+        (!word.is_empty() && (end.is_some() || rest.len() <= 1)).then_some(word)
+    }
+
     /// Whether some path that begins with `text` can match.
     #[must_use]
     pub(crate) fn may_match_after(&self, text: &[u8]) -> bool {

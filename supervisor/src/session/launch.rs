@@ -9,6 +9,7 @@ use cavra_shim::{Instruction, Plan};
 
 use super::{Options, confine};
 use crate::approvals::{ControlError, ControlServer};
+use crate::doctor::Features;
 use crate::evidence::{EvidenceError, Journal, Opening, session_id, sessions};
 use crate::filter;
 use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
@@ -17,6 +18,8 @@ use crate::text::printable;
 
 /// Packs of the machine, root's.
 const MACHINE: &str = "/etc/cavra/policy.d";
+/// The Landlock ABI from which on a domain keeps signals inside.
+const SIGNAL_SCOPE_ABI: u32 = 6;
 /// Trees that patterns by name do not reach into.
 const SYSTEM_TREES: &[&str] = &[
     "/usr",
@@ -93,7 +96,7 @@ pub struct Prepared {
 
 /// Reads and checks everything. Nothing has started when this fails.
 pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
-    crate::doctor::require()?;
+    let features = crate::doctor::require()?;
     let here = std::env::current_dir().map_err(|error| LaunchError::Workspace(".".into(), error))?;
     let asked = options.workspace.clone().unwrap_or_else(|| here.clone());
     let workspace = asked
@@ -161,7 +164,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         mode: if mode == Mode::Enforce { "enforce" } else { "audit" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let plan = plan(&options, &profile, &program, &cwd)?;
+    let plan = plan(&options, &features, &profile, &program, &cwd)?;
     // Port 53 needs rights that are given up soon.
     let resolver = (policy.looks_up() || mode == Mode::Audit)
         .then(|| {
@@ -241,8 +244,17 @@ fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
     CString::new(text.as_bytes()).map_err(|error| LaunchError::step("a NUL byte in the command")(&error))
 }
 
-fn plan(options: &Options, profile: &Profile, program: &Path, cwd: &Path) -> Result<Plan, LaunchError> {
-    let rows = filter::rows(profile.debug);
+fn plan(
+    options: &Options,
+    features: &Features,
+    profile: &Profile,
+    program: &Path,
+    cwd: &Path,
+) -> Result<Plan, LaunchError> {
+    let mut rows = filter::rows(profile.debug);
+    if features.landlock_abi < SIGNAL_SCOPE_ABI {
+        filter::mediate_signals(&mut rows);
+    }
     let programs = filter::compile(&rows).map_err(|error| LaunchError::step("filter")(&error))?;
     let convert = |program: &seccompiler::BpfProgram| -> Vec<Instruction> {
         program

@@ -14,7 +14,7 @@ use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
 use crate::sys::notify::Listener;
-use crate::sys::process::{kill, prctl};
+use crate::sys::process::{kill, prctl, raise_descriptor_limit};
 
 /// Signals that somebody sends to cavra-run and means for the command.
 const FORWARDED: &[Signal] = &[
@@ -56,6 +56,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     confine::drop_capabilities().map_err(|e| step("capabilities")(&e))?;
     confine::enter_envelope().map_err(|e| LaunchError::Landlock(e.to_string()))?;
     let spawned = cavra_shim::spawn(&plan, before.as_ref()).map_err(|e| step("fork")(&e))?;
+    // Of the tree's many tasks and calls each takes descriptors of ours: a usual limit of 1024 is soon reached, and its EMFILE would be the
+    // caller's. After the fork: the tree keeps the limit that it was started with.
+    raise_descriptor_limit().map_err(|e| step("descriptors")(&e))?;
     prctl(libc::PR_SET_DUMPABLE, 0).map_err(|e| step("dumpable")(&e))?;
 
     let mut events = std::fs::File::from(spawned.events);

@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::notify::{Tgid, Tid};
 use super::{check, owned};
@@ -54,6 +55,18 @@ pub fn kill(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     let rc = unsafe { libc::kill(pid, signal) };
     check(rc.into()).map(|_| ())
+}
+
+/// `getrlimit(RLIMIT_NOFILE)`: how many descriptors this process may have. getrlimit(2).
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// `setrlimit(RLIMIT_NOFILE)`: as many descriptors as this process may give itself. setrlimit(2).
+pub fn raise_descriptor_limit() -> Result<(), Errno> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
 /// `PTRACE_SEIZE` with TRACEEXEC and EXITKILL: the new program stops before its first instruction, and dies with the tracer (K31, K37).

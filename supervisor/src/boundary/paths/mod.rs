@@ -12,10 +12,11 @@ use std::sync::RwLock;
 
 use nix::errno::Errno;
 
+use super::judge::Matter;
 use super::{Call, Stop};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
-use crate::policy::FileOp;
+use crate::policy::{FileOp, Layer};
 use crate::sys::fs::Stat;
 use crate::sys::notify::Tid;
 
@@ -57,6 +58,25 @@ impl Call<'_> {
     /// Decides a write at an entry.
     fn permit_entry(&self, operation: &'static str, entry: &Entry) -> Result<(), Stop> {
         self.permit(FileOp::Write, operation, &Name::Path(entry.canonical.clone()), None)
+    }
+
+    /// Decides a new folder. `${home}/.cache/**` names what is below it; where only a default speaks of the folder itself, it may
+    /// be made as what is in it may: else nothing could be put there on a machine where it is not yet.
+    fn permit_new_folder(&self, entry: &Entry) -> Result<(), Stop> {
+        let folder = self.verdict(FileOp::Write, &entry.canonical, None);
+        let by_default = folder.rule.pattern.is_empty() && folder.rule.layer != Layer::Boundary;
+        let inside = self.verdict(FileOp::Write, &[&*entry.canonical, b"/"].concat(), None);
+        if !by_default || inside.decision >= folder.decision {
+            return self.permit_entry("mkdir", entry);
+        }
+        let matter = Matter {
+            action: "write_file",
+            operation: "mkdir",
+            target: &entry.canonical,
+            object: None,
+            argv: None,
+        };
+        self.settle(&matter, &inside)
     }
 
     /// Decides a change of a held object.

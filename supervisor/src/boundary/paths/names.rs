@@ -72,7 +72,7 @@ fn new_entry(call: &Call<'_>, dirfd: i32, arg: usize) -> Result<super::Entry, St
 
 fn make_dir(call: &Call<'_>, dirfd: i32, arg: usize, mode: u64) -> Result<Reply, Stop> {
     let entry = new_entry(call, dirfd, arg)?;
-    call.permit_entry("mkdir", &entry)?;
+    call.permit_new_folder(&entry)?;
     let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
     call.with_umask(|| fs::mkdir(entry.dir.as_fd(), &entry.last, mode))?;
     Ok(Reply::Value(0))

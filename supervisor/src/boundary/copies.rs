@@ -1,0 +1,134 @@
+//! Programs that rules name, under other names: the same file by another link, or a file of the same bytes (classes 37 and 38).
+//!
+//! A copy that was changed by a byte is another program, and what an interpreter or a loader of its own computes is the caller's: this
+//! catches renaming, not rewriting.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::digest;
+use crate::sys::fs::{self, At, Kind, Stat};
+use crate::sys::path::c_string;
+
+/// Programs at most, each with one descriptor (I8).
+const KNOWN_MAX: usize = 256;
+/// The dynamic loaders, whose first argument is a program; the ELF interpreters of x86_64 and aarch64, glibc's and musl's.
+const LOADERS: &[&str] = &[
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+];
+
+/// What the rules name, as it was found at launch.
+#[derive(Debug, Default)]
+pub(super) struct Copies(Vec<Known>);
+
+#[derive(Debug)]
+struct Known {
+    name: String,
+    stat: Stat,
+    fd: OwnedFd,
+    digest: OnceLock<Option<String>>,
+    loader: bool,
+}
+
+impl Copies {
+    /// Looks for the names in the folders of `path`, as `PATH` has them.
+    pub(super) fn new(names: &[String], path: &std::ffi::OsStr) -> Self {
+        let mut known: Vec<Known> = Vec::new();
+        let folders: Vec<_> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
+        let named = names
+            .iter()
+            .flat_map(|name| folders.iter().map(move |dir| (name.as_str(), dir.join(name), false)));
+        let loaders = LOADERS.iter().map(|path| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            (name, Path::new(path).to_path_buf(), true)
+        });
+        for (name, path, loader) in loaders.chain(named) {
+            if known.len() >= KNOWN_MAX {
+                tracing::warn!(
+                    name,
+                    "too many programs are named by rules: copies of this one are not recognised"
+                );
+                break;
+            }
+            let Some((fd, stat)) = open(&path) else { continue };
+            if known.iter().all(|old| old.stat.id != stat.id || old.name != name) {
+                known.push(Known {
+                    name: name.to_owned(),
+                    stat,
+                    fd,
+                    digest: OnceLock::new(),
+                    loader,
+                });
+            }
+        }
+        Self(known)
+    }
+
+    fn matching(&self, fd: BorrowedFd<'_>, stat: &Stat) -> Vec<&Known> {
+        let own = OnceLock::new();
+        let same = |known: &&Known| {
+            known.stat.id == stat.id
+                || known.stat.size == stat.size && {
+                    let theirs = known.digest.get_or_init(|| digest(known.fd.as_fd()).ok());
+                    theirs.is_some() && own.get_or_init(|| digest(fd).ok()) == theirs
+                }
+        };
+        self.0.iter().filter(same).collect()
+    }
+
+    /// The names that rules have for the file behind a readable descriptor.
+    pub(super) fn names(&self, fd: BorrowedFd<'_>, stat: &Stat) -> Vec<&str> {
+        let found = self.matching(fd, stat);
+        found.into_iter().map(|known| known.name.as_str()).collect()
+    }
+
+    /// Whether the file is a dynamic loader.
+    pub(super) fn is_loader(&self, fd: BorrowedFd<'_>, stat: &Stat) -> bool {
+        self.matching(fd, stat).iter().any(|known| known.loader)
+    }
+}
+
+fn open(path: &Path) -> Option<(OwnedFd, Stat)> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = c_string(path.as_os_str().as_bytes()).ok()?;
+    // The kind first: what lies there may be a FIFO.
+    let held = fs::open(At::Root, &path, libc::O_PATH, 0, 0).ok()?;
+    if fs::fstat(held.as_fd()).ok()?.kind() != Kind::File {
+        return None;
+    }
+    let fd = fs::reopen(held.as_fd(), libc::O_RDONLY).ok()?;
+    let stat = fs::fstat(fd.as_fd()).ok()?;
+    Some((fd, stat))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::fd::AsFd;
+
+    use super::{Copies, open};
+
+    #[test]
+    fn a_file_is_known_by_its_links_and_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("tool"), "tool's bytes").unwrap();
+        std::fs::write(at("other"), "other bytes!").unwrap();
+        std::fs::hard_link(at("tool"), at("link")).unwrap();
+        std::fs::copy(at("tool"), at("copy")).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        let copies = Copies::new(
+            &["tool".into(), "folder".into(), "absent".into()],
+            dir.path().as_os_str(),
+        );
+        for (name, wanted) in [("tool", true), ("link", true), ("copy", true), ("other", false)] {
+            let (fd, stat) = open(&at(name)).unwrap();
+            assert_eq!(!copies.names(fd.as_fd(), &stat).is_empty(), wanted, "{name}");
+            assert!(!copies.is_loader(fd.as_fd(), &stat));
+        }
+    }
+}
