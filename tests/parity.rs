@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use cavra_tests::places::{products, repository};
-use cavra_tests::within;
+use cavra_tests::{World, users, within};
 use serde_json::{Value, json};
 
 /// The packs that CAVRA's users know by these names.
@@ -591,4 +591,206 @@ fn serve_takes_no_place_that_is_not_its_own() {
     drop(served);
     assert!(socket.exists());
     Served::start(&place, &[]);
+}
+
+#[test]
+fn the_packs_hold_at_the_boundary_what_they_promise() {
+    let world = World::new(users()[0]);
+    // Stand-ins that say what they were asked, in place of the tools.
+    for tool in ["kubectl", "terraform", "gh"] {
+        let path = world.write(&format!("tools/{tool}"), "#!/bin/sh\necho RAN \"$@\"\n");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // A name is a program's own only where the tree can not give it to another file.
+    let machine = world.write(
+        "machine.yaml",
+        "metadata: {id: tools}\nfilesystem: {block_write: [\"tools/**\"]}\n",
+    );
+    world.write("data/phi/1.json", "RAN");
+    let kubernetes = ["cavra-kubernetes-prod", "cavra-sox-change-control"];
+    for (packs, words, rule) in [
+        (
+            &kubernetes[..],
+            &["kubectl", "--context", "prod", "delete", "pod", "x"][..],
+            Some("commands.block"),
+        ),
+        (
+            &kubernetes,
+            &["kubectl", "--context=prod", "-n", "x", "delete", "pod", "y"],
+            Some("commands.block"),
+        ),
+        (&kubernetes, &["kubectl", "get", "pods"], None),
+        (
+            &["cavra-terraform-prod"],
+            &["terraform", "-chdir=prod", "apply"],
+            Some("commands.block"),
+        ),
+        (&["cavra-terraform-prod"], &["terraform", "plan"], None),
+        (
+            &["cavra-github-enterprise"],
+            &["gh", "-R", "o/r", "pr", "merge", "1"],
+            Some("commands.block"),
+        ),
+        (&["cavra-github-enterprise"], &["gh", "pr", "view", "1"], None),
+        (
+            &["cavra-workstation", "cavra-hipaa"],
+            &["cat", "data/phi/1.json"],
+            Some("filesystem.read.block"),
+        ),
+        (&["cavra-workstation"], &["cat", "data/phi/1.json"], None),
+    ] {
+        let mut options = vec!["--approvals", "deny", "--policy", machine.to_str().unwrap()];
+        for pack in packs {
+            options.extend(["--policy", pack]);
+        }
+        drop(fs::remove_dir_all(world.folder("home").join("evidence")));
+        let mut session = world.session(&options, words);
+        session.env("PATH", format!("{}:/usr/bin:/bin", world.path("tools").display()));
+        let output = session.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        let ran = text(&output.stdout).contains("RAN");
+        assert_eq!(
+            ran,
+            rule.is_none(),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let records = world.records();
+        let blocks =
+            |record: &&Value| record["decision"] == "block" && rule.is_some_and(|rule| record["rule_id"] == rule);
+        if rule.is_some() {
+            let record = records
+                .iter()
+                .find(blocks)
+                .unwrap_or_else(|| panic!("{words:?}: {records:?}"));
+            assert!(packs.iter().any(|pack| record["policy_id"] == *pack), "{record}");
+            assert!(
+                record["source"].as_str().unwrap().starts_with("builtin:cavra-"),
+                "{record}"
+            );
+        }
+    }
+}
+
+#[test]
+fn coverage_names_control_rule_and_what_enforces_it() {
+    let place = Place::new();
+    let output = place.run(
+        &["policy", "coverage", "cavra-pci-dss", "cavra-mcp-enterprise", "--json"],
+        "",
+    );
+    assert!(output.status.success(), "{output:?}");
+    let rows = answer(&output);
+    let row = |entry: &str| {
+        let rows = rows.as_array().unwrap();
+        rows.iter()
+            .find(|row| row["entry"] == entry)
+            .unwrap_or_else(|| panic!("{entry}"))
+            .clone()
+    };
+    for (entry, rule, by, control) in [
+        (".env", "filesystem.read.block", "open", "PCI DSS v4.0.1 8.6.2"),
+        (
+            "**/audit-logs/**",
+            "filesystem.write.block",
+            "open",
+            "PCI DSS v4.0.1 10.3.2",
+        ),
+        (
+            "**/payments/**",
+            "filesystem.write.require_approval",
+            "open",
+            "PCI DSS v4.0.1 6.2.3.1",
+        ),
+        ("pg_dump*", "commands.block", "exec", "PCI DSS v4.0.1 3.4.2"),
+        (
+            "jira-enterprise",
+            "mcp.server.trust.allow",
+            "adapter",
+            "OWASP ASI02:2026",
+        ),
+    ] {
+        let row = row(entry);
+        assert_eq!(
+            (&row["rule_id"], &row["enforced_by"]),
+            (&json!(rule), &json!(by)),
+            "{row}"
+        );
+        assert!(row["controls"].as_array().unwrap().contains(&json!(control)), "{row}");
+        assert!(row["source"].as_str().unwrap().contains(':'), "{row}");
+    }
+    let table = place.run(&["policy", "coverage", "cavra-cloud-iam"], "");
+    let line = text(&table.stdout)
+        .lines()
+        .find(|line| line.contains("169.254.169.254"))
+        .unwrap();
+    assert!(
+        line.contains("network.connect.block") && line.contains("connect "),
+        "{line}"
+    );
+    place.write(
+        "wrong.yaml",
+        "metadata: {id: wrong}\nfilesystem: {block_read: [a]}\nmaps_to: {\"filesystem.block_read: b\": [X 1], \"filesystem.block_write\": [X 2]}\n",
+    );
+    let wrong = place.run(&["policy", "coverage", "./wrong.yaml"], "");
+    assert_eq!(wrong.status.code(), Some(1));
+    for named in ["filesystem.block_read: b", "filesystem.block_write", "wrong.yaml:3"] {
+        assert!(text(&wrong.stderr).contains(named), "{named}: {}", text(&wrong.stderr));
+    }
+}
+
+#[test]
+fn a_pack_is_tested_by_the_requests_beside_it() {
+    let place = Place::new();
+    place.write(
+        "policies/mine/policy.yaml",
+        "metadata: {id: mine}\nfilesystem: {block_read: [\".env\"]}\n",
+    );
+    let run = |tests: &str| {
+        place.write("policies/mine/tests.yaml", tests);
+        place.run(&["policy", "test", "mine"], "")
+    };
+    for (tests, status, says) in [
+        (
+            "tests: [{action_type: read_file, target: .env, decision: block, boundary: block}]",
+            0,
+            "1 as expected, 0 not",
+        ),
+        (
+            "tests: [{action_type: read_file, target: a/.env, decision: allow, boundary: block}]",
+            0,
+            "1 as expected",
+        ),
+        (
+            "tests:\n- {action_type: read_file, target: .env, decision: allow}",
+            1,
+            "tests.yaml:2: read_file .env: decision is block, expected allow",
+        ),
+        (
+            "tests: [{action_type: read_file, target: .env, rule_id: x}]",
+            1,
+            "rule_id is filesystem.read.block, expected x",
+        ),
+        (
+            "tests: [{action_type: mcp_tool_call, server: x, boundary: block}]",
+            1,
+            "boundary is nothing: it is never asked this",
+        ),
+        ("tests: []", 1, "holds no tests"),
+        (
+            "tests: [{action_type: read_file, target: .env}]",
+            1,
+            "this tests nothing",
+        ),
+        (
+            "tests: [{action_type: read_file, taget: .env, decision: block}]",
+            1,
+            "unknown member `taget`",
+        ),
+        ("tests: [", 1, "tests.yaml:1"),
+    ] {
+        let output = run(tests);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(status), "{tests}: {said}");
+        assert!(said.contains(says), "{tests}: {said}");
+    }
 }

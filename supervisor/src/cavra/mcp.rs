@@ -1,5 +1,6 @@
 //! Calls of MCP tools: by the pack's lists, or by a trust registry.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -55,13 +56,13 @@ impl Registry {
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
         let file = || path.display().to_string();
         let failed = |what: String| RegistryError { file: file(), what };
-        let size = std::fs::metadata(path)
-            .map_err(|error| failed(error.to_string()))?
-            .len();
-        if size > REGISTRY_MAX {
-            return Err(failed(format!("{size} bytes; at most {REGISTRY_MAX} are read")));
+        let mut text = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|open| open.take(REGISTRY_MAX).read_to_end(&mut text))
+            .map_err(|error| failed(error.to_string()))?;
+        if u64::try_from(text.len()) == Ok(REGISTRY_MAX) {
+            return Err(failed(format!("{REGISTRY_MAX} bytes or more; fewer are read")));
         }
-        let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         Self::parse(&file(), &text)
     }
 

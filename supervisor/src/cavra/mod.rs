@@ -11,8 +11,11 @@
 //! | `mcp_tool_call` | with a registry: its record; without: blocked or unknown servers → block, else allow |
 //! | anything else | approval |
 
+mod boundary;
 #[cfg(test)]
 mod boundary_tests;
+mod cases;
+mod coverage;
 mod evaluate;
 mod mcp;
 mod pattern;
@@ -20,6 +23,9 @@ mod request;
 mod response;
 mod rules;
 
+pub use boundary::Boundary;
+pub use cases::{Outcome, run as run_cases};
+pub use coverage::{Coverage, Enforcer, Row, coverage};
 pub use evaluate::{Answer, evaluate};
 pub use mcp::{Registry, RegistryError};
 pub use request::{REQUEST_MAX, Request, RequestError};

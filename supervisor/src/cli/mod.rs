@@ -7,6 +7,7 @@ mod approvals;
 mod decide;
 mod doctor;
 mod evidence;
+mod policy;
 mod run;
 mod serve;
 
@@ -33,6 +34,8 @@ Examples:
   cavractl approvals approve apr_0123456789ab --reason 'reviewed, fine'
   cavractl evidence show ~/.local/state/cavra/sessions/ses_0123456789ab --decision block
   cavractl evidence verify ./evidence && echo whole
+  cavractl decide --policy cavra-hipaa read_file a/phi/1.json
+  cavractl policy coverage cavra-pci-dss                  which control each rule serves
   cavractl doctor                                         what this machine lacks";
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +50,9 @@ enum Command {
     Decide(Box<decide::Decide>),
     /// Answer such requests on a unix socket, as CAVRA's daemon does
     Serve(serve::Serve),
+    /// What packs hold, and what they answer
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Show what is enforced on this machine, what is not and why; 0 only at full strength
     Doctor {
         /// As a JSON array
@@ -139,6 +145,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
         Command::Decide(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

@@ -159,8 +159,12 @@ mod tests {
     use super::*;
 
     fn query(name: &str, kind: RecordType) -> Vec<u8> {
+        query_of(Name::from_ascii(name).unwrap(), kind)
+    }
+
+    fn query_of(name: Name, kind: RecordType) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
-        message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        message.add_query(Query::query(name, kind));
         message.to_vec().unwrap()
     }
 
@@ -204,7 +208,10 @@ mod tests {
             };
             assert_eq!(code(answer), ResponseCode::NotImp, "{kind}");
         }
-        let Err(Malformed(answer)) = Question::read(&query("a\\000b.example.", RecordType::A)) else {
+        let Err(Malformed(answer)) = Question::read(&query_of(
+            Name::from_labels([&b"a\0b"[..], b"example"]).unwrap(),
+            RecordType::A,
+        )) else {
             panic!("a NUL byte was taken");
         };
         assert_eq!(code(answer), ResponseCode::NXDomain);

@@ -22,78 +22,112 @@ const FOLDERS: &[&str] = &[
     "/bin",
 ];
 
-/// What a command's program and words are for certain.
+/// A command, kept until somebody asks what it is for certain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     /// Canonical path of what runs.
     file: Vec<u8>,
-    /// Names that the caller gave it.
-    given: Vec<Vec<u8>>,
-    /// The arguments behind `argv[0]`, each with a space before it.
-    rest: Vec<u8>,
+    /// The script that it interprets.
+    script: Option<Vec<u8>>,
+    /// The arguments, `argv[0]` included, a NUL behind each.
+    words: Vec<u8>,
     cwd: Vec<u8>,
+}
+
+/// What runs, under which names, with which arguments.
+struct Certain<'p> {
+    file: &'p [u8],
+    given: Vec<&'p [u8]>,
+    words: Vec<&'p [u8]>,
+    cwd: &'p [u8],
 }
 
 impl Program {
     pub(super) fn of(command: &Command<'_>) -> Self {
-        let first = command.argv.first().copied().unwrap_or_default();
-        let mut program = Self {
-            file: command.file.to_vec(),
-            given: vec![first.to_vec()],
-            rest: Vec::new(),
-            cwd: command.cwd.to_vec(),
+        let mut words = Vec::with_capacity(command.argv.iter().map(|word| word.len() + 1).sum());
+        for word in &command.argv {
+            words.extend_from_slice(word);
+            words.push(0);
+        }
+        let script = match command.chain.as_slice() {
+            [script, .., interpreter] if *interpreter == command.file => Some(script.to_vec()),
+            _ => None,
         };
-        let mut words = command.argv.get(1..).unwrap_or_default();
-        // What a script's first line makes of it is allowed where the script is.
-        if let [script, .., interpreter] = command.chain.as_slice()
-            && *interpreter == command.file
-            && let Some(at) = words.iter().position(|word| program.leads_to(word, script))
-        {
-            let name = words.get(at).copied().unwrap_or_default();
-            program.file = script.to_vec();
-            program.given = vec![name.to_vec(), base(name).to_vec()];
-            words = words.get(at + 1..).unwrap_or_default();
+        Self {
+            file: command.file.to_vec(),
+            script,
+            words,
+            cwd: command.cwd.to_vec(),
         }
-        for word in words {
-            program.rest.push(b' ');
-            program.rest.extend_from_slice(word);
-        }
-        program
-    }
-
-    fn leads_to(&self, word: &[u8], file: &[u8]) -> bool {
-        let path = Path::new(OsStr::from_bytes(&self.cwd)).join(OsStr::from_bytes(word));
-        word == file || std::fs::canonicalize(path).is_ok_and(|path| path.as_os_str().as_bytes() == file)
     }
 
     /// The lines: by the file's path, as given where that names this file, and by its name where `reserved` says that the tree can not write
     /// the path.
     pub(crate) fn lines(&self, table: &Table, reserved: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
-        let line = |name: &[u8]| [name, &self.rest].concat().trim_ascii().to_vec();
-        let mut lines = vec![line(&self.file)];
+        let certain = self.certain();
+        let line = |name: &[u8]| {
+            let words = std::iter::once(name).chain(certain.words.iter().copied());
+            words.collect::<Vec<_>>().join(&b' ').trim_ascii().to_vec()
+        };
+        let mut lines = vec![line(certain.file)];
         lines.extend(
-            self.given
+            certain
+                .given
                 .iter()
-                .filter(|given| self.is_path(given))
+                .filter(|given| certain.is_path(given))
                 .map(|given| line(given)),
         );
-        if reserved(&self.file) {
-            let own = base(&self.file);
+        if reserved(certain.file) {
+            let own = base(certain.file);
             lines.push(line(own));
             lines.extend(table.of_file(own).map(line));
             lines.extend(
-                self.given
+                certain
+                    .given
                     .iter()
-                    .filter(|given| self.is_known_as(given))
+                    .filter(|given| certain.is_known_as(given))
                     .map(|given| line(given)),
             );
         }
         lines
     }
 
+    fn certain(&self) -> Certain<'_> {
+        let mut words: Vec<&[u8]> = self.words.split(|byte| *byte == 0).collect();
+        // What stands behind the last NUL.
+        words.pop();
+        let given = if words.is_empty() { &b""[..] } else { words.remove(0) };
+        let mut certain = Certain {
+            file: &self.file,
+            given: vec![given],
+            words,
+            cwd: &self.cwd,
+        };
+        // What a script's first line makes of it is allowed where the script is.
+        if let Some(script) = &self.script
+            && let Some(at) = certain.words.iter().position(|word| certain.leads_to(word, script))
+        {
+            let behind = certain.words.split_off(at);
+            let (name, words) = behind
+                .split_first()
+                .map_or((&b""[..], &[][..]), |(name, words)| (*name, words));
+            certain.file = script;
+            certain.given = vec![name, base(name)];
+            certain.words = words.to_vec();
+        }
+        certain
+    }
+}
+
+impl Certain<'_> {
+    fn leads_to(&self, word: &[u8], file: &[u8]) -> bool {
+        let path = Path::new(OsStr::from_bytes(self.cwd)).join(OsStr::from_bytes(word));
+        word == file || std::fs::canonicalize(path).is_ok_and(|path| path.as_os_str().as_bytes() == file)
+    }
+
     /// Whether a name is a path to this file.
     fn is_path(&self, given: &[u8]) -> bool {
-        let mut at = PathBuf::from(OsStr::from_bytes(&self.cwd));
+        let mut at = PathBuf::from(OsStr::from_bytes(self.cwd));
         for component in Path::new(OsStr::from_bytes(given)).components() {
             match component {
                 Component::RootDir => at = PathBuf::from("/"),
@@ -107,8 +141,8 @@ impl Program {
 
     /// Whether a folder of the machine's has the file under this name: `sh` for dash, `python3` for python3.12.
     fn is_known_as(&self, given: &[u8]) -> bool {
-        let leads = |folder: &&str| self.leads_to(&[folder.as_bytes(), b"/", given].concat(), &self.file);
-        !given.contains(&b'/') && (base(&self.file) == given || FOLDERS.iter().any(leads))
+        let leads = |folder: &&str| self.leads_to(&[folder.as_bytes(), b"/", given].concat(), self.file);
+        !given.contains(&b'/') && (base(self.file) == given || FOLDERS.iter().any(leads))
     }
 }
 

@@ -6,6 +6,8 @@ mod aliases;
 mod certain;
 mod config;
 mod files;
+#[cfg(test)]
+mod generated;
 mod grammar;
 mod names;
 mod push;

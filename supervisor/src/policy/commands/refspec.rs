@@ -1,4 +1,4 @@
-//! Where a refspec of a push goes; git-push(1), "<refspec>...".
+//! Where a refspec of a push goes; git-push(1), `<refspec>...`.
 
 /// The end of one refspec.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -135,15 +135,13 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
+    /// The names of the program itself. What a script's first line makes of it is a command of its own, with words of its own.
     fn names(&self) -> Vec<&'a [u8]> {
         let mut names: Vec<&'a [u8]> = Vec::with_capacity(4);
         if let Some(first) = self.command.argv.first() {
             add_names(self.table, first, &mut names);
         }
         add_names(self.table, self.command.file, &mut names);
-        for script in &self.command.chain {
-            add_names(self.table, base(script), &mut names);
-        }
         for copy in &self.command.copies_of {
             add_names(self.table, copy.as_bytes(), &mut names);
         }

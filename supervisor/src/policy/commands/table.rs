@@ -20,21 +20,21 @@ const WORDS_MAX: usize = 6;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Row {
-    names: Vec<String>,
-    files: Vec<String>,
-    style: Style,
-    valued: Vec<String>,
-    flags: Vec<String>,
-    stops: Vec<String>,
-    words: usize,
-    groups: Vec<String>,
-    verbs: Vec<String>,
-    abbreviates: bool,
-    same: BTreeMap<String, String>,
-    toolchain: bool,
-    aliases: Option<Aliases>,
-    words_from: Option<String>,
-    runs: Option<Runs>,
+    pub(super) names: Vec<String>,
+    pub(super) files: Vec<String>,
+    pub(super) style: Style,
+    pub(super) valued: Vec<String>,
+    pub(super) flags: Vec<String>,
+    pub(super) stops: Vec<String>,
+    pub(super) words: usize,
+    pub(super) groups: Vec<String>,
+    pub(super) verbs: Vec<String>,
+    pub(super) abbreviates: bool,
+    pub(super) same: BTreeMap<String, String>,
+    pub(super) toolchain: bool,
+    pub(super) aliases: Option<Aliases>,
+    pub(super) words_from: Option<String>,
+    pub(super) runs: Option<Runs>,
 }
 
 /// Where a tool's users name verbs of their own.

@@ -393,17 +393,38 @@ fn the_first_spelling_is_the_one_given() {
 }
 
 #[test]
-fn copies_and_scripts_lend_their_names() {
+fn copies_lend_their_names() {
     let command = Command {
         file: b"/ws/x",
-        chain: vec![b"/ws/x", b"/usr/bin/terraform"],
         argv: vec![b"x", b"apply"],
-        copies_of: vec!["kubectl"],
+        copies_of: vec!["terraform"],
         ..Command::default()
     };
     let all = spellings(&command);
-    for wanted in [&b"terraform apply"[..], b"kubectl apply", b"x apply"] {
+    for wanted in [&b"terraform apply"[..], b"/ws/x apply", b"x apply"] {
         assert!(all.iter().any(|line| line == wanted));
+    }
+}
+
+/// A script is asked about twice: as itself, and as what its first line makes of it.
+#[test]
+fn a_script_is_not_read_as_its_interpreter_with_the_same_words() {
+    let flood = [&b"--request-timeout"[..], b"5"].repeat(600);
+    let words = [&flood[..], &[b"get", b"pod"]].concat();
+    let chain = vec![&b"/x/kubectl"[..], b"/usr/bin/dash"];
+    for (file, first) in [
+        (&b"/x/kubectl"[..], &[&b"kubectl"[..]][..]),
+        (b"/usr/bin/dash", &[b"/bin/sh", b"/x/kubectl"]),
+    ] {
+        let argv = [first, &words[..]].concat();
+        let command = Command {
+            file,
+            chain: chain.clone(),
+            argv,
+            cwd: b"/",
+            ..Command::default()
+        };
+        assert!(spellings(&command).contains(&b"kubectl get pod".to_vec()));
     }
 }
 
