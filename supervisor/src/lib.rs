@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod evidence;
 pub mod filter;
 pub mod policy;
+pub mod relay;
 pub mod resolver;
 pub mod session;
 pub mod sys;

@@ -41,6 +41,8 @@ rules! {
     SOCKET_KIND = "boundary.socket.block", "this kind of socket is not handed out";
     IPC = "boundary.ipc.block", "memory, queues and semaphores of processes outside the session are out of reach";
     REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
+    NAME = "boundary.name.block", "what the connection begins with does not prove a name that a rule allows there";
+    CARRIED = "boundary.connection.end", "a connection by name has ended";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }
 

@@ -32,6 +32,7 @@ use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
 
+pub use names::{Host, egress};
 pub use pool::serve;
 
 /// Whether requests that need an approval are held or refused at once.

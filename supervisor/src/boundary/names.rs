@@ -1,6 +1,6 @@
 //! The boundary's side of names: what the tree reads as resolv.conf, and what the resolver may ask and tell.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,6 +16,7 @@ use crate::caller::Program;
 use crate::decision::Decision;
 use crate::evidence::{Draft, Durability};
 use crate::policy::{FileOp, Mode, Verdict};
+use crate::relay::{Carried, Guard, Plan, Relay};
 use crate::resolver::{Bindings, Judge, Prepared, Service};
 use crate::sys::fs::{self, ObjectId};
 use crate::text::printable;
@@ -30,8 +31,55 @@ const HOSTS_MAX: usize = 64;
 const HOSTS_PATIENCE: Duration = Duration::from_secs(3);
 /// Programs of which it is remembered how they ask (I8).
 const PROGRAMS_MAX: usize = 1024;
+/// Hosts that are counted apart (I8).
+const HOSTS_COUNTED: usize = 1000;
 /// Refused lookups that are recorded one by one (I8).
 const RECORDED_MAX: u32 = 1000;
+
+/// Hosts that the summary names.
+const SUMMARY_MAX: usize = 12;
+
+/// The hosts of a session for its summary, the busiest first; one line each.
+#[must_use]
+pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
+    let mut list: Vec<(&String, &Host)> = hosts.iter().collect();
+    list.sort_by_key(|(_, host)| std::cmp::Reverse((host.sent + host.received, host.connections)));
+    let mut text = String::new();
+    for (name, host) in list.iter().take(SUMMARY_MAX) {
+        let bytes = if host.direct < host.connections {
+            format!(", {} sent, {} received", size(host.sent), size(host.received))
+        } else {
+            String::new()
+        };
+        let direct = if host.direct > 0 {
+            format!(", {} direct", host.direct)
+        } else {
+            String::new()
+        };
+        let refused = if host.refused > 0 {
+            format!(", {} refused", host.refused)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!(
+            "  {name}: {} connections{direct}{bytes}{refused}\n",
+            host.connections
+        ));
+    }
+    if list.len() > SUMMARY_MAX {
+        text.push_str(&format!("  and {} more hosts\n", list.len() - SUMMARY_MAX));
+    }
+    text
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
 
 /// What the boundary knows of names.
 #[derive(Default)]
@@ -42,10 +90,27 @@ pub(super) struct Names {
     refused: AtomicU32,
     /// Programs whose C library asks in datagrams only.
     datagrams_only: Mutex<HashMap<ObjectId, bool>>,
+    hosts: Mutex<BTreeMap<String, Host>>,
+}
+
+/// What went to one host, for the summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Connections.
+    pub connections: u64,
+    /// Bytes to it, of connections that the supervisor carried.
+    pub sent: u64,
+    /// Bytes from it, of those.
+    pub received: u64,
+    /// Connections that were made directly, whose bytes nobody counted.
+    pub direct: u64,
+    /// Connections that were refused for the name on the wire.
+    pub refused: u64,
 }
 
 struct Resolving {
     service: Service<Who>,
+    relay: Relay<Who>,
     substitute: OwnedFd,
 }
 
@@ -60,6 +125,39 @@ impl Names {
     /// The resolver, where this session has one.
     pub(super) fn service(&self) -> Option<&Service<Who>> {
         self.resolver.get().map(|resolving| &resolving.service)
+    }
+
+    /// The relay, where this session has one.
+    pub(super) fn relay(&self) -> Option<&Relay<Who>> {
+        self.resolver.get().map(|resolving| &resolving.relay)
+    }
+
+    fn count(&self, host: String, change: impl FnOnce(&mut Host)) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = if hosts.len() < HOSTS_COUNTED || hosts.contains_key(&host) {
+            host
+        } else {
+            "others".to_owned()
+        };
+        change(hosts.entry(host).or_default());
+    }
+
+    /// Counts a connection that goes to the other end directly.
+    pub(super) fn direct(&self, names: &[Arc<str>], to: SocketAddr) {
+        self.count(shown(names.first().map(|name| &**name), to), |host| {
+            host.connections += 1;
+            host.direct += 1;
+        });
+    }
+}
+
+/// Lets the supervisor have as many descriptors as the user may. The session goes on with fewer, for fewer connections.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of descriptors could not be raised");
     }
 }
 
@@ -79,12 +177,32 @@ fn sealed(text: &str) -> std::io::Result<OwnedFd> {
 impl Boundary {
     /// Starts the session's resolver. Before the first call of the tree.
     pub fn resolve_names(self: &Arc<Self>, prepared: Prepared) -> std::io::Result<()> {
+        // Two descriptors for each connection that is carried; the tree has its limit already.
+        raise_descriptors();
         let substitute = sealed(&prepared.substitute())?;
         let service = prepared.start(self.clone())?;
+        let relay = crate::relay::start(self.clone())?;
         self.names
             .resolver
-            .set(Resolving { service, substitute })
+            .set(Resolving {
+                service,
+                relay,
+                substitute,
+            })
             .map_err(|_| std::io::Error::other("the resolver runs already"))
+    }
+
+    /// Gives an account of the connections that still go on. At the session's end, before its records are closed.
+    pub fn end_connections(&self) {
+        if let Some(relay) = self.names.relay() {
+            relay.end(self);
+        }
+    }
+
+    /// Each host that connections by name went to.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeMap<String, Host> {
+        self.names.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn record_name(&self, operation: &str, target: String, reason: Option<String>, verdict: &Verdict<'_>, who: &Who) {
@@ -116,7 +234,14 @@ impl Boundary {
             pid: who.pid,
             tid: who.tid,
             exe: printable(&who.program.path),
-            errno: Some(Errno::ENOENT.to_string()),
+            errno: Some(
+                if operation == "resolve" {
+                    Errno::ENOENT
+                } else {
+                    Errno::ECONNRESET
+                }
+                .to_string(),
+            ),
             ..Draft::default()
         };
         if let Err(error) = self.journal.append(draft, Durability::Written) {
@@ -171,6 +296,100 @@ impl Judge for Boundary {
 
     fn admits_datagrams(&self) -> bool {
         self.policy.admits_datagrams()
+    }
+}
+
+impl Guard for Boundary {
+    type Who = Who;
+
+    fn may_mean(&self, plan: &Plan<Who>, name: &str) -> bool {
+        let name: Arc<str> = name.into();
+        let decided = plan.names.contains(&name);
+        let (ip, port, names) = (plan.to.ip(), plan.to.port(), [name]);
+        let (verdict, _) = self.policy.connect(false, ip, port, &names, &*plan.who.program);
+        // An approval was for the names that the address was known by.
+        let may = verdict.decision < Decision::RequireApproval
+            || decided && verdict.decision == Decision::RequireApproval && !verdict.rule.pattern.is_empty();
+        if !may {
+            let [name] = &names;
+            let reason = format!(
+                "the connection is to {} and means {}: {}",
+                shown(plan.names.first().map(|name| &**name), plan.to),
+                printable(name.as_bytes()),
+                verdict.rule.reason
+            );
+            self.refuse_name(plan, &printable(name.as_bytes()), reason);
+        }
+        may
+    }
+
+    fn refused(&self, plan: &Plan<Who>, why: &str) {
+        self.refuse_name(
+            plan,
+            &shown(plan.names.first().map(|name| &**name), plan.to),
+            why.to_owned(),
+        );
+    }
+
+    fn ended(&self, plan: &Plan<Who>, carried: &Carried) {
+        let name = carried
+            .name
+            .get()
+            .map(String::as_str)
+            .or(plan.names.first().map(|name| &**name));
+        let host = shown(name, plan.to);
+        let reason = format!(
+            "{} bytes sent, {} received, {} ms",
+            carried.sent.load(Ordering::Relaxed),
+            carried.received.load(Ordering::Relaxed),
+            carried.since.elapsed().as_millis()
+        );
+        let rule = &*super::fixed::CARRIED;
+        let draft = Draft {
+            action_type: "network_connect",
+            target: host.clone(),
+            requested_operation: "close".to_owned(),
+            decision: Some(Decision::Allow),
+            rule_id: rule.id.clone(),
+            severity: Some(crate::decision::Severity::Low),
+            reason,
+            layer: rule.layer.name().to_owned(),
+            pid: plan.who.pid,
+            tid: plan.who.tid,
+            exe: printable(&plan.who.program.path),
+            ..Draft::default()
+        };
+        if let Err(error) = self.journal.append(draft, Durability::Buffered) {
+            tracing::error!(%error, "the end of a connection could not be recorded");
+        }
+        self.names.count(host, |host| {
+            host.connections += 1;
+            host.sent += carried.sent.load(Ordering::Relaxed);
+            host.received += carried.received.load(Ordering::Relaxed);
+        });
+    }
+}
+
+/// `name:port`, or the address.
+fn shown(name: Option<&str>, to: SocketAddr) -> String {
+    match name {
+        Some(name) => format!("{}:{}", printable(name.as_bytes()), to.port()),
+        None => to.to_string(),
+    }
+}
+
+impl Boundary {
+    fn refuse_name(&self, plan: &Plan<Who>, target: &str, reason: String) {
+        let verdict = Verdict {
+            decision: Decision::Block,
+            rule: &super::fixed::NAME,
+        };
+        let target = format!("{target} ({})", plan.to);
+        self.names
+            .count(shown(plan.names.first().map(|name| &**name), plan.to), |host| {
+                host.refused += 1
+            });
+        self.record_name("connect", target, Some(reason), &verdict, &plan.who);
     }
 }
 
@@ -300,7 +519,26 @@ fn interpreter(head: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::interpreter;
+    use super::{Host, egress, interpreter};
+
+    #[test]
+    fn the_summary_names_hosts_with_their_bytes() {
+        let host = |connections, direct, sent, refused| Host {
+            connections,
+            sent,
+            received: 2 * sent,
+            direct,
+            refused,
+        };
+        let hosts = [
+            ("a.test:443".to_owned(), host(2, 0, 20_000, 1)),
+            ("b.test:22".to_owned(), host(1, 1, 0, 0)),
+        ];
+        assert_eq!(
+            egress(&hosts.into()),
+            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connections, 1 direct\n"
+        );
+    }
 
     #[test]
     fn the_interpreter_is_read_and_nonsense_is_not() {

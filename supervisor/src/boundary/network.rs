@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -10,7 +12,8 @@ use super::{Call, Reply, Stop, fixed, pool};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Last, Name, name};
 use crate::decision::Decision;
-use crate::policy::{Endpoint, FileOp, NetOp, Verdict};
+use crate::policy::{Endpoint, FileOp, Mode, NetOp, Verdict, Verify};
+use crate::relay::Plan;
 use crate::sys::fs::{self, Kind};
 use crate::sys::memory::read_exact;
 use crate::sys::path::{FdPath, c_string};
@@ -133,6 +136,9 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
+    if let Some(proof) = target.proof {
+        return carried(call, socket, &bytes, proof);
+    }
     if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
         pool::about_to_block()?;
     }
@@ -162,6 +168,59 @@ pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
         call.int(3),
         &target.address,
     )?))
+}
+
+/// How long a caller that does not wait is held until the other end has answered: a failure is then the one that it expects of connect.
+const NOT_WAITING: Duration = Duration::from_millis(300);
+/// `TCP_CLOSE`: a socket that was not connected yet. include/net/tcp_states.h.
+const CLOSED: u8 = 7;
+
+/// Connects to the other end, and the caller's socket to the relay between. getpeername says so.
+fn carried(call: &Call<'_>, socket: OwnedFd, bytes: &[u8], proof: Proof) -> Result<Reply, Stop> {
+    let relay = call.boundary.names.relay().ok_or(Errno::ECONNREFUSED)?;
+    let domain = sys::option(socket.as_fd(), libc::SO_DOMAIN)?;
+    let near = inet_address(domain, relay.listening);
+    if sys::tcp_state(socket.as_fd())? != CLOSED {
+        // Asked again: EALREADY, EISCONN or 0 as the kernel knows.
+        sys::connect(socket.as_fd(), &near)?;
+        return Ok(Reply::Value(0));
+    }
+    let waits = fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0;
+    let upstream = sys::socket(domain, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, libc::IPPROTO_TCP)?;
+    match sys::connect(upstream.as_fd(), bytes) {
+        Ok(()) => {}
+        Err(Errno::EINPROGRESS) => {
+            let began = Instant::now();
+            if !proof.to.ip().is_loopback() {
+                pool::about_to_block()?;
+            }
+            while !sys::poll(upstream.as_fd(), libc::POLLOUT, 50)? && (waits || began.elapsed() < NOT_WAITING) {
+                call.still_waits()?;
+            }
+            match sys::option(upstream.as_fd(), libc::SO_ERROR)? {
+                0 => {}
+                errno => return Err(Errno::from_raw(errno).into()),
+            }
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    let result = sys::connect(socket.as_fd(), &near);
+    if matches!(result, Ok(()) | Err(Errno::EINPROGRESS)) {
+        let local = socket_address(&sys::local_address(socket.as_fd())?)?;
+        let Proof { to, verify, names } = proof;
+        let who = call.who();
+        let plan = Plan {
+            upstream,
+            to,
+            verify,
+            names,
+            who,
+        };
+        relay.peers.announce(local, plan);
+    }
+    drop(socket);
+    result?;
+    Ok(Reply::Value(0))
 }
 
 /// What is to be sent.
@@ -207,7 +266,16 @@ struct Target {
     far: bool,
     /// Whether this is the session's resolver, which serves only connections that it is told of.
     resolver: bool,
+    /// What is to be proved of the name before anything goes on.
+    proof: Option<Proof>,
     _held: Option<OwnedFd>,
+}
+
+/// A connection whose name is proved on the wire.
+struct Proof {
+    to: SocketAddr,
+    verify: Verify,
+    names: Vec<Arc<str>>,
 }
 
 fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
@@ -215,6 +283,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
         address: bytes.to_vec(),
         far,
         resolver: false,
+        proof: None,
         _held: None,
     };
     match meaning(bytes)? {
@@ -230,6 +299,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                     address: inet_address(sys::option(socket, libc::SO_DOMAIN)?, service.listening),
                     far: false,
                     resolver: true,
+                    proof: None,
                     _held: None,
                 });
             }
@@ -259,6 +329,8 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 )?;
                 return Ok(plain(false));
             }
+            let verify = name.map_or(Verify::None, |name| call.boundary.policy.verify(name, port));
+            let known: Vec<Arc<str>> = name.into_iter().map(Arc::from).collect();
             // What waits for a server to come up tries again after ECONNREFUSED, and gives up after EACCES.
             let refused = verdict.decision == Decision::Block && !udp && ip.is_loopback();
             let refusal = if refused && call.boundary.listeners.nobody(ip, port) {
@@ -267,7 +339,17 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 Errno::EACCES
             };
             call.settle_as(&matter, &verdict, refusal)?;
-            Ok(plain(!ip.is_loopback()))
+            let mut target = plain(!ip.is_loopback());
+            let to = SocketAddr::new(ip, port);
+            if verify == Verify::None || udp || call.boundary.mode == Mode::Audit {
+                if !known.is_empty() {
+                    call.boundary.names.direct(&known, to);
+                }
+            } else {
+                let names = known;
+                target.proof = Some(Proof { to, verify, names });
+            }
+            Ok(target)
         }
         Meaning::Abstract(name) => {
             // The envelope's scope lets only the session's own listeners be reached (Linux 6.12); before, a rule must name it.
@@ -314,6 +396,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 address,
                 far: false,
                 resolver: false,
+                proof: None,
                 _held: Some(object.fd),
             })
         }

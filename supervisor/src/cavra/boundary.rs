@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::request::Request;
 use crate::decision::Decision;
-use crate::policy::{self, Command, Diagnostics, Endpoint, FileOp, NetOp, Nobody, Policy, Profile, Scope};
+use crate::policy::{self, Command, Diagnostics, Endpoint, FileOp, NetOp, Nobody, Policy, Profile, Scope, Verdict};
 
 /// No folder has this name, so nothing of this machine answers for it.
 const WORKSPACE: &str = "/nowhere/workspace";
@@ -45,6 +45,12 @@ impl Boundary {
     /// What the boundary answers; nothing where it is not asked such a thing, or the target names no one object.
     #[must_use]
     pub fn answer(&self, request: &Request) -> Option<Decision> {
+        self.verdict(request).map(|verdict| verdict.decision)
+    }
+
+    /// The same, with the rule that says so.
+    #[must_use]
+    pub fn verdict(&self, request: &Request) -> Option<Verdict<'_>> {
         match (request.action_type.as_str(), request.operation()) {
             ("read_file", _) => self.file(FileOp::Read, &request.target),
             ("write_file", _) => self.file(FileOp::Write, &request.target),
@@ -66,13 +72,13 @@ impl Boundary {
 
     /// A file by a target as it is written; relative ones lie in the workspace. Nothing for what is not written in its shortest form
     /// (the boundary asks for the object), for a pattern's variable, and below system trees.
-    pub(crate) fn file(&self, op: FileOp, target: &str) -> Option<Decision> {
+    fn file(&self, op: FileOp, target: &str) -> Option<Verdict<'_>> {
         let path = object(target)?;
-        Some(self.policy.file(op, path.as_bytes(), &Nobody).decision)
+        Some(self.policy.file(op, path.as_bytes(), &Nobody))
     }
 
     /// A command by its words.
-    pub(crate) fn command(&self, words: &[String]) -> Option<Decision> {
+    pub(crate) fn command(&self, words: &[String]) -> Option<Verdict<'_>> {
         let first = words.first()?;
         let file = if first.starts_with('/') {
             first.clone()
@@ -86,14 +92,12 @@ impl Boundary {
             cwd: WORKSPACE.as_bytes(),
             ..Command::default()
         };
-        Some(self.policy.command(&command, &Nobody).decision)
+        Some(self.policy.command(&command, &Nobody))
     }
 
     /// A connection by TCP.
-    pub(crate) fn connect(&self, ip: IpAddr, port: u16) -> Decision {
-        self.policy
-            .network(NetOp::Connect, &Endpoint::Tcp(ip, port), &Nobody)
-            .decision
+    fn connect(&self, ip: IpAddr, port: u16) -> Verdict<'_> {
+        self.policy.network(NetOp::Connect, &Endpoint::Tcp(ip, port), &Nobody)
     }
 }
 

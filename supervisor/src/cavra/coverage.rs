@@ -284,8 +284,9 @@ impl Lister<'_> {
             Some((shell, line)) if action == "execute_command" => {
                 self.boundary.command(&[shell, "-c", line].map(str::to_owned))
             }
-            Some(_) | None => self.boundary.answer(&request),
+            Some(_) | None => self.boundary.verdict(&request),
         };
+        let found = found.map(|verdict| verdict.decision);
         let carried_out = match (decision, found) {
             // Other rules of the pack may be stricter about the example; an allow is nothing that must be carried out.
             (Decision::Allow, found) => found.is_some(),

@@ -57,7 +57,7 @@ impl Answer {
             let of_owner = |record: &&Record| record.name == owner && record.dns_class == DNSClass::IN;
             let mut found = false;
             for record in message.answers.iter().filter(of_owner) {
-                if record.record_type() == kind && answer.records.len() < RECORDS_MAX + ALIASES_MAX {
+                if record.record_type() == kind && answer.records.len() < RECORDS_MAX + answer.aliases.len() {
                     answer.records.push(record.clone());
                     found = true;
                 }

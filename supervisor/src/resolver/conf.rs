@@ -81,7 +81,7 @@ impl Conf {
             text.push_str(&format!("search {}\n", self.search.join(" ")));
         }
         text.push_str(&format!(
-            "options use-vc timeout:10 attempts:2 {}\n",
+            "options use-vc timeout:20 attempts:1 {}\n",
             self.options.join(" ")
         ));
         text

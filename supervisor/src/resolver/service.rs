@@ -232,6 +232,8 @@ async fn connection<J: Judge>(
     stream: tokio::net::TcpStream,
     who: Arc<J::Who>,
 ) -> io::Result<()> {
+    // Answers are small and in a hurry.
+    stream.set_nodelay(true)?;
     let (mut reader, writer) = stream.into_split();
     let writer = Arc::new(tokio::sync::Mutex::new(writer));
     let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));

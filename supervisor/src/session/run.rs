@@ -107,7 +107,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     terminal.restore();
     // Nobody waits any more; the control socket goes with it.
     desk.close();
-    let (code, error) = match outcome {
+    let (code, mut error) = match outcome {
         Outcome::Ended(status) if libc::WIFEXITED(status) => (libc::WEXITSTATUS(status), None),
         Outcome::Ended(status) => (128 + libc::WTERMSIG(status), None),
         Outcome::Failed(at, errno) => {
@@ -116,18 +116,39 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         }
         Outcome::Lost => (125, Some(step("session")(&"the reaper is gone"))),
     };
+    boundary.end_connections();
     match boundary.journal.close(&code.to_string()) {
         Ok(totals) if std::io::stderr().is_terminal() && !options.quiet => {
             let text = crate::evidence::summary(&totals, boundary.journal.dir());
+            let text = text + &crate::boundary::egress(&boundary.hosts());
             drop(std::io::stderr().write_all(text.as_bytes()));
         }
         Ok(_) => {}
         Err(error) => tracing::error!(%error, "the closing record is missing"),
     }
+    if let Some(LaunchError::NotExecutable(_, text)) = &mut error
+        && let Some(rule) = refused(boundary.journal.dir())
+    {
+        text.push_str(&format!("; {rule}"));
+    }
     match error {
         Some(error) => Err(error),
         None => Ok(u8::try_from(code).unwrap_or(125)),
     }
+}
+
+/// What refused the command: the rule of the session's last refusal, its pack, place and reason.
+fn refused(evidence: &std::path::Path) -> Option<String> {
+    let mut last = None;
+    let mut keep = |record: crate::evidence::Record| {
+        if record.errno.is_some() && !record.rule_id.is_empty() {
+            last = Some(record);
+        }
+    };
+    crate::evidence::sessions::read(evidence, &mut keep).ok()?;
+    let record = last?;
+    let place = record.source.map_or(record.policy_id, |source| source);
+    Some(format!("refused by {} ({place}): {}", record.rule_id, record.reason))
 }
 
 fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {

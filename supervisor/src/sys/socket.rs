@@ -67,6 +67,24 @@ pub fn mute(family: i32, flags: i32) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// The state of a TCP socket as `TCP_INFO` numbers it; include/net/tcp_states.h. tcp(7).
+pub fn tcp_state(fd: BorrowedFd<'_>) -> Result<u8, Errno> {
+    let mut state = 0u8;
+    let mut len: libc::socklen_t = 1;
+    // SAFETY: the kernel writes at most `len` bytes, the first field of struct tcp_info, into `state`; both outlive the call.
+    let rc = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut len,
+        )
+    };
+    check(rc.into())?;
+    Ok(state)
+}
+
 /// An int-valued option at SOL_SOCKET. socket(7).
 pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
     let mut value: libc::c_int = 0;

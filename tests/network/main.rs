@@ -1,0 +1,28 @@
+//! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
+
+mod datagrams;
+mod dns;
+mod lookups;
+mod wire;
+
+use cavra_tests::{Suite, cases};
+
+fn main() -> std::process::ExitCode {
+    Suite::new("network")
+        .both(lookups::programs())
+        .both(wire::rows())
+        .both(cases![
+            lookups::no_random_label_reaches_the_upstream,
+            lookups::names_at_special_addresses_are_refused_unless_placed,
+            lookups::an_address_is_reached_under_its_told_name_only,
+            lookups::other_servers_of_names_are_refused,
+            lookups::hostile_answers_harm_nobody,
+            lookups::a_dead_server_fails_the_lookup_and_not_the_session,
+            lookups::aliases_are_followed_and_judged,
+            lookups::the_resolver_serves_the_session_only,
+            lookups::without_network_nothing_resolves,
+            lookups::a_repository_chooses_no_resolver,
+            datagrams::a_datagram_socket_can_send_nothing,
+        ])
+        .main()
+}
