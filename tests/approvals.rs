@@ -611,6 +611,80 @@ fn what_the_agent_writes_can_not_steer_the_approvers_terminal() {
     });
 }
 
+/// A program that gives itself another name in its first argument.
+#[test]
+fn what_is_executed_is_shown_and_not_only_what_it_calls_itself() {
+    each(|world| {
+        let pack = world.write(
+            "holds.yaml",
+            "metadata: {id: holds}\ncommands: {default: require_approval, allow: [\"bash*\"]}\n",
+        );
+        world.write("evil", "#!/bin/sh\n");
+        std::fs::set_permissions(world.path("evil"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("mode");
+        let options = ["--policy", pack.to_str().expect("path"), "--approval-timeout", "20s"];
+        let child = start(world, &options, &["bash", "-c", "(exec -a 'git status' ./evil)"]);
+        let id = of(&held(world), "approval_id").to_owned();
+        for words in [
+            &["approvals", "list"][..],
+            &["approvals", "show", &id],
+            &["approvals", "deny", &id, "--reason", "no"],
+        ] {
+            let text = said(&cavractl(world, words));
+            assert!(
+                text.contains("/ws/evil") && text.contains("git status"),
+                "{words:?}: {text}"
+            );
+        }
+        end(child);
+    });
+}
+
+/// Nobody reads stderr, and the agent has filled it: neither warnings nor log lines hold anybody.
+#[test]
+fn a_full_stderr_holds_nobody() {
+    const FILL: &str = r#"
+import os
+fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+try:
+    while True: os.write(fd, b"x" * 4096)
+except BlockingIOError: pass
+try:
+    while True: os.write(fd, b"x")
+except BlockingIOError: pass
+os.mkdir("watched")
+for n in range(50): open(f"watched/{n}", "w").close()
+print("done", flush=True)
+os.read(0, 1)
+"#;
+    const WARNS: &str = "metadata: {id: warns}\nfilesystem: {default_read: allow, default_write: allow, warn_write: [\"watched/**\"]}\ncommands: {default: allow}\n";
+    each(|world| {
+        let pack = world.write("warns.yaml", WARNS);
+        drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
+        let mut session = world.session(&["--policy", pack.to_str().expect("path")], &["python3", "-c", FILL]);
+        session
+            .env("CAVRA_LOG", "trace")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = session.spawn().expect("cavra-run");
+        let mut told = [0; 4];
+        child
+            .stdout
+            .as_mut()
+            .expect("stdout")
+            .read_exact(&mut told)
+            .expect("done");
+        assert_eq!(&told, b"done");
+        let output = end(child);
+        assert!(output.status.success());
+        assert_eq!(
+            world.records().iter().filter(|r| of(r, "decision") == "warn").count(),
+            50
+        );
+    });
+}
+
 #[test]
 fn wrong_answers_say_what_is_right() {
     each(|world| {

@@ -15,7 +15,7 @@ use crate::evidence::{approval_id, bounded_arguments};
 /// Requests that may wait at once; one more is refused (I8).
 const PENDING: usize = 256;
 /// Requests that no longer wait and can still be asked for.
-const REMEMBERED: usize = 1_024;
+const REMEMBERED: usize = 256;
 /// How long a request whose caller runs a signal's handler waits for the caller to ask again.
 const PARKED: Duration = Duration::from_secs(5);
 
@@ -491,7 +491,7 @@ impl Ticket {
 
     fn outcome(&self, requests: &Requests) -> Outcome {
         let waited_ms = self.waited_ms();
-        // Forgotten after a thousand later ones: nobody knows of an approval, so there is none.
+        // Forgotten after so many later ones: nobody knows of an approval, so there is none.
         let Some(approval) = requests.settled.iter().find(|approval| approval.approval_id == self.id) else {
             let why = "nobody answered in time".to_owned();
             return Outcome::Expired { why, waited_ms };

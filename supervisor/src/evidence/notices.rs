@@ -1,12 +1,9 @@
 //! Warnings and held requests as lines on stderr, when that is not the agent's terminal: one a kind, and few in all (I8).
 
 use std::collections::HashSet;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
+use crate::sys::stderr;
 use crate::text::{clipped, harmless};
 
 /// Lines of one session.
@@ -39,11 +36,8 @@ impl Notices {
     }
 
     fn say(&self, kind: &str, of: &str, text: &str) {
-        let Some(line) = self.line(kind, of, text) else { return };
-        let stderr = io::stderr();
-        if takes_a_line(stderr.as_fd()) {
-            // One write of less than PIPE_BUF bytes: it is not torn, and does not wait where the poll said so.
-            drop(stderr.lock().write_all(line.as_bytes()));
+        if let Some(line) = self.line(kind, of, text) {
+            stderr::say(line.as_bytes());
         }
     }
 
@@ -69,11 +63,6 @@ fn about(operation: &str, target: &str, rule: &str) -> String {
         clipped(&target, TARGET),
         clipped(&rule, REASON)
     )
-}
-
-fn takes_a_line(fd: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
-    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]
