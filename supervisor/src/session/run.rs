@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use cavra_shim::{Bells, Event, Step};
@@ -14,6 +15,7 @@ use super::confine;
 use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
+use crate::policy::Mode;
 use crate::sys::notify::Listener;
 use crate::sys::process::{kill, prctl, raise_descriptor_limit, signal_when_readable};
 
@@ -56,7 +58,14 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|e| step("no new privileges")(&e))?;
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| step("subreaper")(&e))?;
     confine::drop_capabilities().map_err(|e| step("capabilities")(&e))?;
-    confine::enter_envelope().map_err(|e| LaunchError::Landlock(e.to_string()))?;
+    // A session that only watches refuses nothing, so neither does its envelope.
+    let roots = policy.write_roots().filter(|_| mode == Mode::Enforce);
+    let state = crate::evidence::state_root();
+    let own: Vec<&Path> = [Some(journal.dir()), state.as_deref().ok()]
+        .into_iter()
+        .flatten()
+        .collect();
+    confine::enter_envelope(roots.as_deref(), &own).map_err(|e| LaunchError::Landlock(e.to_string()))?;
     let spawned = cavra_shim::spawn(&plan, before.as_ref()).map_err(|e| step("fork")(&e))?;
     // Of the tree's many tasks and calls each takes descriptors of ours: a usual limit of 1024 is soon reached, and its EMFILE would be the
     // caller's. After the fork: the tree keeps the limit that it was started with.
