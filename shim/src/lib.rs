@@ -62,8 +62,6 @@ pub struct Plan {
 pub enum Event {
     /// The command's process id.
     Started(i32),
-    /// The command was stopped by this signal.
-    Stopped(i32),
     /// The command ended with this wait status.
     Ended(i32),
     /// A step before the command failed with this errno.
@@ -96,7 +94,6 @@ impl Event {
     fn encode(self) -> [u8; 8] {
         let (kind, value): (u32, i32) = match self {
             Self::Started(pid) => (1, pid),
-            Self::Stopped(signal) => (2, signal),
             Self::Ended(status) => (3, status),
             Self::Failed(step, errno) => (0x100 | step as u32, errno),
             Self::Gone => (4, 0),
@@ -114,7 +111,6 @@ impl Event {
         let value = i32::from_le_bytes([e, f, g, h]);
         Some(match u32::from_le_bytes([a, b, c, d]) {
             1 => Self::Started(value),
-            2 => Self::Stopped(value),
             3 => Self::Ended(value),
             4 => Self::Gone,
             0x101 => Self::Failed(Step::Chdir, value),
@@ -140,6 +136,27 @@ pub struct Spawned {
     pub handover: OwnedFd,
     /// As long as this is open the supervisor lives.
     pub alive: OwnedFd,
+    /// Whether the command is stopped.
+    pub bells: Bells,
+}
+
+/// Pipes into which the reaper writes a byte; it tells of one before it sees the other. Never to be waited for.
+#[derive(Debug)]
+pub struct Bells {
+    /// A byte each time that the command was stopped.
+    pub stops: OwnedFd,
+    /// A byte each time that the command goes on, or has ended.
+    pub continues: OwnedFd,
+    /// The reaper's ends of both, closed after ours: the kernel signals a reader too when the last writer is gone (`pipe_release`, fs/pipe.c).
+    writers: [OwnedFd; 2],
+}
+
+/// The reaper's ends.
+struct Ends {
+    events: OwnedFd,
+    alive: OwnedFd,
+    handover: OwnedFd,
+    bells: Bells,
 }
 
 /// Forks reaper and child. The process must have one thread only.
@@ -147,17 +164,43 @@ pub fn spawn(plan: &Plan, mask: &libc::sigset_t) -> io::Result<Spawned> {
     let (events, events_end) = sys::pipe()?;
     let (alive_end, alive) = sys::pipe()?;
     let (handover, handover_end) = sys::socketpair()?;
+    let (stops, ring_stop) = sys::bell()?;
+    let (continues, ring_continue) = sys::bell()?;
+    let bells = Bells {
+        stops,
+        continues,
+        writers: [ring_stop, ring_continue],
+    };
     match sys::fork()? {
         0 => {
             drop((events, alive, handover));
-            reaper::run(plan, mask, &events_end, &alive_end, &handover_end)
+            let ends = Ends {
+                events: events_end,
+                alive: alive_end,
+                handover: handover_end,
+                bells,
+            };
+            reaper::run(plan, mask, &ends)
         }
         reaper => Ok(Spawned {
             reaper,
             events,
             handover,
             alive,
+            bells,
         }),
+    }
+}
+
+impl Bells {
+    /// Rings for a stop.
+    fn stop(&self) {
+        sys::ring(self.writers[0].as_raw_fd());
+    }
+
+    /// Rings for going on.
+    fn go_on(&self) {
+        sys::ring(self.writers[1].as_raw_fd());
     }
 }
 

@@ -4,13 +4,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::sys::{self, Waited};
-use crate::{Event, Leftovers, Plan, Step, report};
+use crate::{Ends, Event, Leftovers, Plan, Step, report};
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs as the reaper until nothing of the tree is left or the supervisor is gone; does not return.
-pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, alive: &OwnedFd, handover: &OwnedFd) -> ! {
+pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, ends: &Ends) -> ! {
+    let (events, alive, handover) = (&ends.events, &ends.alive, &ends.handover);
     sys::become_subreaper();
     let scoped = plan
         .signal_scope
@@ -39,14 +40,16 @@ pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, alive: &
             match sys::wait_any() {
                 Waited::Ended(pid, status) if pid == child => {
                     report(events, Event::Ended(status));
+                    ends.bells.go_on();
                     ended = Some(Instant::now());
                     if plan.leftovers == Leftovers::Kill {
                         tree.signal(libc::SIGTERM);
                         tree.signal(libc::SIGCONT);
                     }
                 }
-                Waited::Stopped(pid, signal) if pid == child => report(events, Event::Stopped(signal)),
-                Waited::Ended(..) | Waited::Stopped(..) => {}
+                Waited::Stopped(pid) if pid == child => ends.bells.stop(),
+                Waited::Continued(pid) if pid == child => ends.bells.go_on(),
+                Waited::Ended(..) | Waited::Stopped(_) | Waited::Continued(_) => {}
                 Waited::Nobody => {
                     report(events, Event::Gone);
                     sys::exit(0)

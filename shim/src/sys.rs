@@ -31,6 +31,21 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pair(fds))
 }
 
+/// A pipe whose ends never make anybody wait.
+pub(crate) fn bell() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the kernel writes two ints into `fds`.
+    let rc = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
+    check(rc.into())?;
+    Ok(pair(fds))
+}
+
+/// One byte into a pipe of [`bell`]; a full one has rung already.
+pub(crate) fn ring(fd: RawFd) {
+    // SAFETY: the kernel reads one byte of a constant.
+    unsafe { libc::write(fd, b"!".as_ptr().cast(), 1) };
+}
+
 /// socketpair(2), stream.
 pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
@@ -181,7 +196,8 @@ pub(crate) fn own_pid() -> i32 {
 /// What waitpid(2) told.
 pub(crate) enum Waited {
     Ended(i32, i32),
-    Stopped(i32, i32),
+    Stopped(i32),
+    Continued(i32),
     Nothing,
     Nobody,
 }
@@ -189,11 +205,13 @@ pub(crate) enum Waited {
 /// waitpid(2) of any child, without waiting.
 pub(crate) fn wait_any() -> Waited {
     let mut status = 0;
+    let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED | libc::__WALL;
     // SAFETY: the kernel writes one int into `status`.
-    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED | libc::__WALL) } {
+    match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
         0 => Waited::Nothing,
         -1 => Waited::Nobody,
-        pid if libc::WIFSTOPPED(status) => Waited::Stopped(pid, libc::WSTOPSIG(status)),
+        pid if libc::WIFSTOPPED(status) => Waited::Stopped(pid),
+        pid if libc::WIFCONTINUED(status) => Waited::Continued(pid),
         pid => Waited::Ended(pid, status),
     }
 }

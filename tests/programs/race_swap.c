@@ -438,7 +438,9 @@ int main(int argc, char **argv) {
     bases();
     signals("restart", SA_RESTART, false, false);
     signals("interrupt", 0, false, false);
+    signals("stop-and-go", SA_RESTART, true, false);
     signals("restart", SA_RESTART, false, true);
+    signals("stop-and-go", SA_RESTART, true, true);
     memory();
     return 0;
 }

@@ -60,6 +60,20 @@ pub fn ctrl_z_and_fg_work_as_in_a_shell(user: User) -> Verdict {
     })
 }
 
+pub fn a_command_that_its_child_stops_and_continues_goes_on(user: User) -> Verdict {
+    // The job stops and goes on without the shell; the supervisor must not sleep on, or the last line's open would wait for ever.
+    let rounds =
+        "i=0; while [ $i -lt 9 ]; do kill -STOP $$; kill -CONT $$; i=$((i+1)); done; cat /dev/null; echo rounds $i";
+    as_natively(
+        user,
+        &["--quiet"],
+        &format!("sh -c '({rounds}) & wait'"),
+        |_, terminal| {
+            terminal.wait_for("rounds 9");
+        },
+    )
+}
+
 pub fn raw_mode_does_not_outlive_the_session(user: User) -> Verdict {
     for inside in [false, true] {
         let world = Stage::new(user)?;

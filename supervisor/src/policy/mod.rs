@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod pack;
 mod pattern;
 mod profile;
+mod roots;
 pub(crate) mod shape;
 pub mod tables;
 mod types;
@@ -25,7 +26,9 @@ pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
 pub(crate) use pattern::Glob;
 pub use profile::{Env, Limits, Needs, Profile};
-pub use types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Verdict, Verify};
+pub use types::{
+    Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Trust, Verdict, Verify,
+};
 
 /// The JSON Schema of packs, for editors.
 #[must_use]

@@ -81,6 +81,12 @@ impl Glob {
         }
     }
 
+    /// The literals between stars; the first stands at the beginning, the last at the end.
+    #[must_use]
+    pub(crate) fn parts(&self) -> &[Vec<u8>] {
+        &self.parts
+    }
+
     /// The name where the pattern is that name at any depth.
     #[must_use]
     pub(crate) fn name(&self) -> Option<&[u8]> {

@@ -555,3 +555,50 @@ fn an_allow_goes_by_what_a_command_is_and_a_block_by_all_that_it_may_mean() {
         );
     }
 }
+
+/// What the envelope leaves open: relative to the machine's folders, or nothing where a policy has no bounds.
+#[test]
+fn writes_are_bounded_by_the_layer_that_bounds_them_best() {
+    let rows: &[(&str, Option<&[&str]>)] = &[
+        ("filesystem: {default_write: allow}", None),
+        ("filesystem: {allow_write: ['${workspace}/**']}", None),
+        ("filesystem: {default_write: block}", Some(&[])),
+        (
+            "filesystem: {default_write: block, allow_write: ['${workspace}/**', '${workspace}/a/*', '/x/y']}",
+            Some(&["/x/y", "ws"]),
+        ),
+        (
+            "filesystem: {default_write: block, allow_write: ['${home}/.c*']}",
+            Some(&["home"]),
+        ),
+        // Held, warned of and attested is written in the end; refused is not.
+        (
+            "filesystem: {default_write: block, require_approval_write: ['/h/**'], warn_write: ['/w/**'], block_write: ['**/no']}",
+            Some(&["/h", "/w"]),
+        ),
+        ("filesystem: {default_write: block, allow_write: ['**/anywhere']}", None),
+        (
+            "metadata: {id: w, inherits: [cavra-workstation]}",
+            Some(&[
+                "/dev",
+                "/proc",
+                "home/.cache",
+                "home/.cargo",
+                "home/.local/share/pnpm",
+                "home/.npm",
+                "tmp",
+                "ws",
+            ]),
+        ),
+    ];
+    for (pack, wanted) in rows {
+        let machine = Machine::new().with(pack);
+        let found = machine.load().unwrap().write_roots();
+        let wanted = wanted.map(|wanted| {
+            let mut paths: Vec<PathBuf> = wanted.iter().map(|path| machine.root().join(path)).collect();
+            paths.sort();
+            paths
+        });
+        assert_eq!(found, wanted, "{pack}");
+    }
+}

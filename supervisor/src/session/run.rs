@@ -2,9 +2,11 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
-use cavra_shim::{Event, Step};
+use cavra_shim::{Bells, Event, Step};
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -13,8 +15,9 @@ use super::confine;
 use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
+use crate::policy::Mode;
 use crate::sys::notify::Listener;
-use crate::sys::process::{kill, prctl, raise_descriptor_limit};
+use crate::sys::process::{kill, prctl, raise_descriptor_limit, signal_when_readable};
 
 /// Signals that somebody sends to cavra-run and means for the command.
 const FORWARDED: &[Signal] = &[
@@ -24,8 +27,9 @@ const FORWARDED: &[Signal] = &[
     Signal::SIGHUP,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGCONT,
 ];
-/// Signals of job control: the command stops, and cavra-run follows it.
+/// Signals of job control: the command stops, and cavra-run follows it (`follow_stops`).
 const HELD: &[Signal] = &[Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
 
 /// Starts the session and stays until nothing of it is left; the exit status is the command's.
@@ -54,13 +58,23 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|e| step("no new privileges")(&e))?;
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| step("subreaper")(&e))?;
     confine::drop_capabilities().map_err(|e| step("capabilities")(&e))?;
-    confine::enter_envelope().map_err(|e| LaunchError::Landlock(e.to_string()))?;
+    // A session that only watches refuses nothing, so neither does its envelope.
+    let roots = policy.write_roots().filter(|_| mode == Mode::Enforce);
+    let state = crate::evidence::state_root();
+    let own: Vec<&Path> = [Some(journal.dir()), state.as_deref().ok()]
+        .into_iter()
+        .flatten()
+        .collect();
+    confine::enter_envelope(roots.as_deref(), &own).map_err(|e| LaunchError::Landlock(e.to_string()))?;
     let spawned = cavra_shim::spawn(&plan, before.as_ref()).map_err(|e| step("fork")(&e))?;
     // Of the tree's many tasks and calls each takes descriptors of ours: a usual limit of 1024 is soon reached, and its EMFILE would be the
     // caller's. After the fork: the tree keeps the limit that it was started with.
     raise_descriptor_limit().map_err(|e| step("descriptors")(&e))?;
     prctl(libc::PR_SET_DUMPABLE, 0).map_err(|e| step("dumpable")(&e))?;
 
+    if std::fs::File::open("/dev/tty").is_ok() {
+        follow_stops(&spawned.bells).map_err(|e| step("job control")(&e))?;
+    }
     let mut events = std::fs::File::from(spawned.events);
     let child = match next(&mut events) {
         Some(Event::Started(child)) => child,
@@ -98,11 +112,11 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
-    boundary::serve(&boundary);
+    boundary::serve(&boundary).map_err(|e| step("threads to answer the tree with")(&e))?;
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
 
-    let outcome = follow(&mut events, &signals, child);
+    let outcome = follow(&mut events, &signals, &spawned.bells, child);
     drop(spawned.alive);
     terminal.restore();
     // Nobody waits any more; the control socket goes with it.
@@ -184,8 +198,16 @@ enum Outcome {
     Lost,
 }
 
-/// Until nothing is left: hands signals on, and stops when the command is stopped.
-fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome {
+/// For the shell that started it, cavra-run is the job: it stops when the command stops and goes on when the command does. The kernel does both
+/// as the reaper tells, in the reaper's order: who has to stop himself can be told to go on just before, and sleeps on. Only with a terminal,
+/// where somebody can say `fg`: elsewhere a tree that stops its own first process would put the supervisor to sleep for good.
+fn follow_stops(bells: &Bells) -> Result<(), Errno> {
+    signal_when_readable(bells.stops.as_fd(), libc::SIGSTOP)?;
+    signal_when_readable(bells.continues.as_fd(), libc::SIGCONT)
+}
+
+/// Until nothing is left: hands signals on.
+fn follow(events: &mut std::fs::File, signals: &SignalFd, bells: &Bells, child: i32) -> Outcome {
     let mut ended = None;
     loop {
         let mut polled = [
@@ -202,11 +224,16 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
         );
         if has_signal {
             while let Ok(Some(info)) = signals.read_signal() {
-                // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on.
-                if info.ssi_code != libc::SI_KERNEL && ended.is_none() {
+                // The terminal sends to the whole job, the command included; only what was sent to us alone is handed on. Positive codes are the
+                // kernel's own: what it sends for the bells.
+                if info.ssi_code <= 0 && ended.is_none() {
                     let _gone = kill(child, info.ssi_signo.cast_signed());
                 }
             }
+        }
+        for bell in [&bells.stops, &bells.continues] {
+            let mut rung = [0; 256];
+            while nix::unistd::read(bell, &mut rung).is_ok_and(|n| n > 0) {}
         }
         if !has_event {
             continue;
@@ -215,13 +242,13 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, child: i32) -> Outcome
             // A child that failed before its command has told so already.
             Some(Event::Ended(status)) => ended = ended.or(Some(Outcome::Ended(status))),
             Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
-            Some(Event::Stopped(_)) => {
-                let _gone = kill(std::process::id().cast_signed(), libc::SIGSTOP);
-                let _gone = kill(child, libc::SIGCONT);
-            }
             Some(Event::Started(_)) => {}
             Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
-            None => return ended.unwrap_or(Outcome::Lost),
+            // The reaper ended without a word.
+            None => {
+                super::orphans::end();
+                return ended.unwrap_or(Outcome::Lost);
+            }
         }
     }
 }

@@ -50,6 +50,22 @@ pub fn tgkill(tgid: Tgid, tid: Tid, signal: i32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_tgkill, tgid.0, tid.0, signal) }).map(|_| ())
 }
 
+/// `F_SETOWN`, `F_SETSIG` and `O_ASYNC`: the kernel sends this signal to the supervisor whenever something can be read. fcntl(2).
+pub fn signal_when_readable(fd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    /// include/uapi/asm-generic/fcntl.h
+    const F_SETSIG: i32 = 10;
+    let own = std::process::id().cast_signed();
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, own) }.into())?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) }.into())?;
+    // SAFETY: no memory is passed.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::c_long::from(libc::O_ASYNC)) }.into())
+        .map(|_| ())
+}
+
 /// `kill`. kill(2).
 pub fn kill(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
