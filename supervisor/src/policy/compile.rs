@@ -320,6 +320,10 @@ impl Maker<'_> {
                     ("connect", &mut out.connect)
                 };
                 let rule = self.rule("network", what, decision, text, span);
+                if entry.is_udp() && decision < Decision::Block {
+                    let text = "datagrams are received and not sent yet: a `udp:` entry that allows has no effect";
+                    self.diagnostics.note(span, text);
+                }
                 let entry = entry.deciding(decision);
                 list.push(NetRule { entry, by, rule });
             }

@@ -10,7 +10,7 @@ use cavra_shim::{Instruction, Plan};
 use super::{Options, confine};
 use crate::approvals::{ControlError, ControlServer};
 use crate::doctor::Features;
-use crate::evidence::{EvidenceError, Journal, Opening, session_id};
+use crate::evidence::{EvidenceError, Journal, Opening, session_id, sessions};
 use crate::filter;
 use crate::policy::{Admits, Diagnostics, Limits, Mode, Place, Policy, Profile, tables, trust_folders, verify};
 use crate::resolver;
@@ -147,6 +147,11 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .transpose()
         .map_err(|error| LaunchError::step("the session's resolver")(&error))?;
     let journal = Journal::create(options.evidence.as_deref(), &opening, options.evidence_level)?;
+    if options.evidence.is_some()
+        && let Err(error) = sessions::register(&session_id, journal.dir())
+    {
+        tracing::debug!(%error, "the session is not found by its name");
+    }
     let control = ControlServer::bind(&session_id)?;
     Ok(Prepared {
         plan,

@@ -2,6 +2,7 @@
 
 mod confine;
 mod launch;
+mod orphans;
 mod run;
 
 use std::path::PathBuf;

@@ -112,7 +112,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
-    boundary::serve(&boundary);
+    boundary::serve(&boundary).map_err(|e| step("threads to answer the tree with")(&e))?;
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
 
@@ -248,7 +248,11 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, bells: &Bells, child: 
             Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
             Some(Event::Started(_)) => {}
             Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
-            None => return ended.unwrap_or(Outcome::Lost),
+            // The reaper ended without a word.
+            None => {
+                super::orphans::end();
+                return ended.unwrap_or(Outcome::Lost);
+            }
         }
     }
 }
