@@ -294,6 +294,91 @@ fn a_caller_that_ends_takes_its_request_with_it() {
     });
 }
 
+/// A program with a timer, whose handler runs again and again while its open is held.
+const TIMER: &str = r#"
+import os, signal
+ticks = 0
+def tick(*_):
+    global ticks
+    ticks += 1
+    os.write(1, b"tick\n") if ticks == 3 else None
+os.makedirs("iam", exist_ok=True)
+signal.signal(signal.SIGALRM, tick)
+signal.setitimer(signal.ITIMER_REAL, 0.25, 0.25)
+with open("iam/x", "w") as f: f.write("1")
+signal.setitimer(signal.ITIMER_REAL, 0)
+print("done", ticks >= 3)
+"#;
+
+#[test]
+fn a_signal_interrupts_the_caller_and_not_the_request() {
+    each(|world| {
+        let mut child = start(world, &[], &["python3", "-c", TIMER]);
+        let id = of(&held(world), "approval_id").to_owned();
+        let mut tick = [0; 5];
+        child
+            .stdout
+            .as_mut()
+            .expect("stdout")
+            .read_exact(&mut tick)
+            .expect("three ticks");
+        let waiting = pending(world);
+        assert_eq!(
+            waiting
+                .iter()
+                .map(|request| of(request, "approval_id"))
+                .collect::<Vec<_>>(),
+            [&id]
+        );
+        assert!(
+            cavractl(world, &["approvals", "approve", &id, "--reason", "ok"])
+                .status
+                .success()
+        );
+        let output = end(child);
+        assert!(said(&output).contains("done True"), "{}", said(&output));
+        assert_eq!(std::fs::read_to_string(world.path("iam/x")).expect("written"), "1");
+        let records = world.records();
+        let count = |decision: &str| {
+            records
+                .iter()
+                .filter(|r| of(r, "target").ends_with("/iam/x") && of(r, "decision") == decision)
+                .count()
+        };
+        assert_eq!(
+            (count("require_approval"), count("allow")),
+            (1, 1),
+            "one request, one answer"
+        );
+    });
+}
+
+#[test]
+fn what_is_held_is_said_where_it_is_not_in_the_way() {
+    each(|world| {
+        let child = start(
+            world,
+            &["--approval-timeout", "20s"],
+            &["sh", "-c", "mkdir -p iam; echo 1 > iam/x"],
+        );
+        let id = of(&held(world), "approval_id").to_owned();
+        assert!(
+            cavractl(world, &["approvals", "deny", &id, "--reason", "no"])
+                .status
+                .success()
+        );
+        let output = end(child);
+        let line = format!("cavractl approvals approve {id} --reason TEXT (or deny)");
+        assert!(
+            said(&output)
+                .lines()
+                .any(|said| said.starts_with("cavra: held: create ") && said.ends_with(&line)),
+            "{}",
+            said(&output)
+        );
+    });
+}
+
 /// A session that ends while somebody waits: each request has its end in the evidence, and the chain is whole.
 #[test]
 fn the_end_of_the_session_is_the_end_of_its_requests() {
@@ -523,6 +608,85 @@ fn what_the_agent_writes_can_not_steer_the_approvers_terminal() {
         let evidence = world.folder("home").join("evidence");
         let raw = std::fs::read_to_string(evidence.join("decisions.jsonl")).expect("records");
         assert!(!raw.contains(|c: char| c.is_control() && c != '\n') && !raw.contains('\u{202e}'));
+    });
+}
+
+/// A program that gives itself another name in its first argument.
+#[test]
+fn what_is_executed_is_shown_and_not_only_what_it_calls_itself() {
+    each(|world| {
+        let pack = world.write(
+            "holds.yaml",
+            "metadata: {id: holds}\ncommands: {default: require_approval, allow: [\"bash*\"]}\n",
+        );
+        world.write("evil", "#!/bin/sh\n");
+        std::fs::set_permissions(world.path("evil"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("mode");
+        let options = ["--policy", pack.to_str().expect("path"), "--approval-timeout", "20s"];
+        let child = start(world, &options, &["bash", "-c", "(exec -a 'git status' ./evil)"]);
+        let id = of(&held(world), "approval_id").to_owned();
+        for words in [
+            &["approvals", "list"][..],
+            &["approvals", "show", &id],
+            &["approvals", "deny", &id, "--reason", "no"],
+        ] {
+            let text = said(&cavractl(world, words));
+            assert!(
+                text.contains("/ws/evil") && text.contains("git status"),
+                "{words:?}: {text}"
+            );
+        }
+        end(child);
+    });
+}
+
+/// Nobody reads stderr, and the agent has filled it: neither warnings nor log lines hold anybody.
+#[test]
+fn a_full_stderr_holds_nobody() {
+    const FILL: &str = r#"
+import os
+try: fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+except PermissionError:
+    # Another user's pipe can not be opened again: the shared description serves, and waits again afterwards.
+    fd = 2
+    os.set_blocking(2, False)
+try:
+    while True: os.write(fd, b"x" * 4096)
+except BlockingIOError: pass
+try:
+    while True: os.write(fd, b"x")
+except BlockingIOError: pass
+if fd == 2: os.set_blocking(2, True)
+os.mkdir("watched")
+for n in range(50): open(f"watched/{n}", "w").close()
+print("done", flush=True)
+os.read(0, 1)
+"#;
+    const WARNS: &str = "metadata: {id: warns}\nfilesystem: {default_read: allow, default_write: allow, warn_write: [\"watched/**\"]}\ncommands: {default: allow}\n";
+    each(|world| {
+        let pack = world.write("warns.yaml", WARNS);
+        drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
+        let mut session = world.session(&["--policy", pack.to_str().expect("path")], &["python3", "-c", FILL]);
+        session
+            .env("CAVRA_LOG", "trace")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = session.spawn().expect("cavra-run");
+        let mut told = [0; 4];
+        child
+            .stdout
+            .as_mut()
+            .expect("stdout")
+            .read_exact(&mut told)
+            .expect("done");
+        assert_eq!(&told, b"done");
+        let output = end(child);
+        assert!(output.status.success());
+        assert_eq!(
+            world.records().iter().filter(|r| of(r, "decision") == "warn").count(),
+            50
+        );
     });
 }
 

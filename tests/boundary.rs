@@ -584,3 +584,48 @@ fn git_works_and_a_push_to_a_protected_branch_does_not() {
         );
     });
 }
+
+/// git's configuration names programs that a person's own git runs later (attack class 76): who else writes it is refused, and what git is told to
+/// write there is held, but for what runs nothing.
+#[test]
+fn no_program_is_planted_in_gits_configuration() {
+    const REPOSITORY: &str = "git init -q -b main g; cd g; git remote add origin ../o; git config user.name n; git config branch.main.merge x; ";
+    const REFUSED: &[&str] = &[
+        "printf '[core]\\nfsmonitor = ./plant\\n' >> .git/config",
+        "cp .git/config c; printf '[core]\\nfsmonitor = ./plant\\n' >> c; mv c .git/config",
+        "cp .git/config c; printf '[core]\\nfsmonitor = ./plant\\n' >> c; ln -f c .git/config",
+        "cp -r .git new; printf '[core]\\nfsmonitor = ./plant\\n' >> new/config; mv .git old; mv new .git",
+        "python3 -c 'open(\".git/config\", \"a\").write(\"[core]\\nfsmonitor = ./plant\\n\")'",
+        "git config core.fsmonitor ./plant",
+        "git config CORE.FSMONITOR ./plant",
+        "git config set --local core.fsmonitor ./plant",
+        "git -c a.b=c config --add core.fsmonitor ./plant",
+        "git clone -q -c core.fsmonitor=./plant . ../h; cp ../h/.git/config .git/config",
+        "cp $(command -v git) mine; ./mine config core.fsmonitor ./plant",
+        "LD_PRELOAD=./none.so git config core.fsmonitor ./plant",
+    ];
+    for line in REFUSED {
+        each(|world| {
+            let whole = format!("{REPOSITORY}({line}) 2>/dev/null; cat .git/config; [ -e old ] && cat .git/config");
+            let mut session = world.session(&["--approvals", "deny"], &["sh", "-c", &whole]);
+            // A pager or an editor in the environment is no reason to distrust git itself.
+            session.envs([("PAGER", "less"), ("EDITOR", "vi")]);
+            let output = session.output().expect("session");
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                stdout.contains("url = ../o"),
+                "git could not work: {line}\n{stdout}{stderr}"
+            );
+            assert!(!stdout.contains("plant"), "{line}\n{stdout}{stderr}");
+        });
+        // The twin: outside each of them plants.
+        let world = World::new(User::Own);
+        let whole = format!("{REPOSITORY}({line}) 2>/dev/null; cat .git/config");
+        let native = world.command("sh").args(["-c", &whole]).output().expect("sh");
+        assert!(
+            String::from_utf8_lossy(&native.stdout).contains("plant"),
+            "{line} proves nothing"
+        );
+    }
+}

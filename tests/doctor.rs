@@ -125,6 +125,36 @@ fn what_is_taken_away_is_named_and_starts_nothing() {
 }
 
 #[test]
+fn without_a_place_for_state_nothing_starts() {
+    each(|world| {
+        let file = world.write("file", "");
+        for (variable, place) in [("HOME", file.to_str().expect("utf-8")), ("HOME", "relative")] {
+            let below = |words: &[&str]| {
+                let mut command = world.command(world.folder("bin").join(words[0]));
+                command.args(&words[1..]).env(variable, place).output().expect("run")
+            };
+            let output = below(&["cavractl", "doctor", "--json"]);
+            assert_eq!(output.status.code(), Some(1), "{place}: {}", said(&output));
+            let check = checks(&output)
+                .into_iter()
+                .find(|check| of(check, "id") == "state")
+                .expect("the check");
+            assert!(
+                of(&check, "state") == "missing" && of(&check, "remedy").contains("XDG_STATE_HOME"),
+                "{place}: {check:#}"
+            );
+            let output = below(&["cavra-run", "--", "touch", "ran"]);
+            assert_eq!(output.status.code(), Some(125), "{place}: {}", said(&output));
+            assert!(
+                said(&output).contains("XDG_STATE_HOME") && !world.path("ran").exists(),
+                "{place}: {}",
+                said(&output)
+            );
+        }
+    });
+}
+
+#[test]
 fn inside_a_session_both_say_so() {
     each(|world| {
         let outcome = world.run(&[], &["cavractl", "doctor", "--json"]);

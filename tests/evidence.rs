@@ -394,7 +394,7 @@ fn a_full_disk_starts_nothing_and_later_refuses_what_owes_a_record() {
         let output = limited(world, 100, &["touch", "ran"]);
         assert_eq!(output.status.code(), Some(125), "{}", said(&output));
         assert!(
-            said(&output).contains("record could not be written") && said(&output).contains("free space"),
+            said(&output).contains("first record") && said(&output).contains("free space"),
             "{}",
             said(&output)
         );
@@ -790,6 +790,15 @@ fn sessions_are_listed_by_where_they_stand() {
         };
         assert_eq!((verify(ended), verify(interrupted)), (Some(0), Some(3)));
         drop(wait(running, Duration::from_secs(60)));
+        let elsewhere = world.run(&[], &["true"]);
+        assert_eq!(elsewhere.code(), Some(0));
+        let named = list()
+            .into_iter()
+            .find(|session| of(session, "command").is_empty() && session["command"][0] == "true")
+            .expect("by its name");
+        assert_eq!(verify(&named), Some(0));
+        std::fs::remove_dir_all(evidence(world)).expect("remove");
+        assert_eq!(list().len(), 3, "a folder that was removed is not listed");
         let states = list().iter().filter(|session| of(session, "state") == "ended").count();
         assert_eq!(states, 2);
     });
@@ -838,6 +847,34 @@ attempt("sockets", lambda: os.listdir(home + "/.local/state/cavra/run"))
 attempt("state away", lambda: os.rename(home + "/.local/state", home + "/gone"))
 print("tried")
 "#;
+
+/// Two sessions of one user: neither agent reaches the other's evidence, wherever it lies.
+#[test]
+fn the_agent_can_not_touch_the_evidence_of_another_session() {
+    each(|world| {
+        let other = world.path("other");
+        let mut command = world.command(world.folder("bin").join("cavra-run"));
+        command
+            .arg("--evidence")
+            .arg(&other)
+            .args(["--", "sh", "-c", "echo up; read x"]);
+        let mut first = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run");
+        let mut byte = [0];
+        std::io::Read::read_exact(first.stdout.as_mut().expect("stdout"), &mut byte).expect("up");
+        let line = "cat other/decisions.jsonl; echo x >> other/decisions.jsonl; mv other gone; rm -rf other; ls other; echo tried";
+        let outcome = world.run(&[], &["sh", "-c", line]);
+        assert_eq!(outcome.stdout(), "tried\n", "{}", outcome.stderr());
+        drop(wait(first, Duration::from_secs(60)));
+        assert_eq!(verified(world, &other).0, Some(0));
+        // The twin: once it has ended, its folder is a folder like any other to whoever may write there.
+        let outcome = world.run(&[], &["sh", "-c", "mv other gone && echo moved"]);
+        assert_eq!(outcome.stdout(), "moved\n", "{}", outcome.stderr());
+    });
+}
 
 #[test]
 fn the_agent_can_not_touch_its_evidence_not_even_in_its_workspace() {

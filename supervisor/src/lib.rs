@@ -10,6 +10,7 @@ pub mod cli;
 pub mod decision;
 pub mod doctor;
 pub mod evidence;
+mod faults;
 pub mod filter;
 pub mod policy;
 pub mod relay;

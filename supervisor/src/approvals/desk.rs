@@ -15,7 +15,9 @@ use crate::evidence::{approval_id, bounded_arguments};
 /// Requests that may wait at once; one more is refused (I8).
 const PENDING: usize = 256;
 /// Requests that no longer wait and can still be asked for.
-const REMEMBERED: usize = 1_024;
+const REMEMBERED: usize = 256;
+/// How long a request whose caller runs a signal's handler waits for the caller to ask again.
+const PARKED: Duration = Duration::from_secs(5);
 
 /// What is asked for; texts as [`crate::text::printable`] writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,21 @@ pub struct Ask {
     pub reason: String,
     /// The caller.
     pub pid: i32,
+    /// The caller's thread, which waits.
+    pub tid: i32,
+}
+
+impl Ask {
+    /// Whether the same thread asks for the same thing, whatever its record is.
+    fn is_again(&self, other: &Self) -> bool {
+        Self {
+            decision_id: String::new(),
+            ..self.clone()
+        } == Self {
+            decision_id: String::new(),
+            ..other.clone()
+        }
+    }
 }
 
 /// What a person says.
@@ -177,6 +194,8 @@ struct Requests {
     pending: BTreeMap<String, Pending>,
     /// The oldest first.
     settled: VecDeque<Approval>,
+    /// Requests whose callers run a handler, by name; they have an answer meanwhile, or still wait for it.
+    parked: BTreeMap<String, Parked>,
     /// Tickets that are out.
     tickets: usize,
     closed: bool,
@@ -189,6 +208,15 @@ struct Pending {
     wake: Arc<Condvar>,
 }
 
+#[derive(Debug)]
+struct Parked {
+    until: Instant,
+    /// The request's own, which is shortened meanwhile.
+    deadline: Instant,
+    since: Instant,
+    wake: Arc<Condvar>,
+}
+
 /// The place of one held request. Dropping it while it waits gives the request up.
 #[derive(Debug)]
 pub struct Ticket {
@@ -197,6 +225,7 @@ pub struct Ticket {
     since: Instant,
     deadline: Instant,
     wake: Arc<Condvar>,
+    parked: bool,
 }
 
 impl Desk {
@@ -248,6 +277,36 @@ impl Desk {
             since,
             deadline,
             wake,
+            parked: false,
+        })
+    }
+
+    /// The place of a request that was parked, when its thread asks for the same thing again in time.
+    #[must_use]
+    pub fn reclaim(&self, ask: &Ask) -> Option<Ticket> {
+        let mut ask = ask.clone();
+        ask.argv = bounded_arguments(ask.argv);
+        let mut requests = self.inner.lock();
+        requests.expire(Instant::now());
+        let id = requests
+            .parked
+            .keys()
+            .find(|id| requests.of(id).is_some_and(|approval| approval.decision.is_again(&ask)))?
+            .clone();
+        let Parked {
+            deadline, since, wake, ..
+        } = requests.parked.remove(&id)?;
+        if let Some(pending) = requests.pending.get_mut(&id) {
+            pending.deadline = deadline;
+        }
+        requests.tickets = requests.tickets.saturating_add(1);
+        Some(Ticket {
+            inner: Arc::clone(&self.inner),
+            id,
+            since,
+            deadline,
+            wake,
+            parked: false,
         })
     }
 
@@ -271,10 +330,7 @@ impl Desk {
     pub fn find(&self, id: &str) -> Option<Approval> {
         let mut requests = self.inner.lock();
         requests.expire(Instant::now());
-        let pending = requests.pending.get(id).map(|pending| &pending.approval);
-        pending
-            .or_else(|| requests.settled.iter().find(|approval| approval.approval_id == id))
-            .cloned()
+        requests.of(id).cloned()
     }
 
     /// Answers a request that waits; the first answer counts.
@@ -336,6 +392,12 @@ impl Inner {
 }
 
 impl Requests {
+    /// A request that waits or did.
+    fn of(&self, id: &str) -> Option<&Approval> {
+        let pending = self.pending.get(id).map(|pending| &pending.approval);
+        pending.or_else(|| self.settled.iter().find(|approval| approval.approval_id == id))
+    }
+
     fn expire(&mut self, now: Instant) {
         let over = |pending: &&Pending| pending.deadline <= now;
         let ids: Vec<String> = self
@@ -345,8 +407,13 @@ impl Requests {
             .map(|pending| pending.approval.approval_id.clone())
             .collect();
         for id in ids {
-            self.settle(&id, State::Expired, None, "nobody answered in time");
+            let why = match self.parked.get(&id) {
+                Some(parked) if parked.deadline > now => "interrupted by a signal, and its caller did not ask again",
+                _ => "nobody answered in time",
+            };
+            self.settle(&id, State::Expired, None, why);
         }
+        self.parked.retain(|_, parked| parked.until > now);
     }
 
     /// Takes a request out of those that wait; none when it does not wait.
@@ -401,6 +468,21 @@ impl Ticket {
         }
     }
 
+    /// The record of the request.
+    #[must_use]
+    pub fn decision_id(&self) -> String {
+        let requests = self.inner.lock();
+        requests
+            .of(&self.id)
+            .map(|approval| approval.decision.decision_id.clone())
+            .unwrap_or_default()
+    }
+
+    /// The caller runs a signal's handler and will ask again: its request, and what a person answers, stay for it a while.
+    pub fn park(mut self) {
+        self.parked = true;
+    }
+
     /// How long it was held so far.
     #[must_use]
     pub fn waited_ms(&self) -> u64 {
@@ -409,7 +491,7 @@ impl Ticket {
 
     fn outcome(&self, requests: &Requests) -> Outcome {
         let waited_ms = self.waited_ms();
-        // Forgotten after a thousand later ones: nobody knows of an approval, so there is none.
+        // Forgotten after so many later ones: nobody knows of an approval, so there is none.
         let Some(approval) = requests.settled.iter().find(|approval| approval.approval_id == self.id) else {
             let why = "nobody answered in time".to_owned();
             return Outcome::Expired { why, waited_ms };
@@ -427,7 +509,21 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut requests = self.inner.lock();
-        requests.settle(&self.id, State::Expired, None, "its caller ended or was interrupted");
+        if self.parked && !requests.closed {
+            let until = Instant::now().checked_add(PARKED).unwrap_or(self.deadline);
+            if let Some(pending) = requests.pending.get_mut(&self.id) {
+                pending.deadline = pending.deadline.min(until);
+            }
+            let parked = Parked {
+                until,
+                deadline: self.deadline,
+                since: self.since,
+                wake: Arc::clone(&self.wake),
+            };
+            requests.parked.insert(self.id.clone(), parked);
+        } else {
+            requests.settle(&self.id, State::Expired, None, "its caller ended");
+        }
         requests.tickets = requests.tickets.saturating_sub(1);
         drop(requests);
         self.inner.left.notify_all();
@@ -515,6 +611,40 @@ mod tests {
         let error = desk.decide(&id, Answer::Approve, "ann", "").unwrap_err();
         assert!(error.to_string().contains("its caller ended"), "{error}");
         assert_eq!(desk.find(&id).unwrap().state, State::Expired);
+    }
+
+    #[test]
+    fn who_asks_again_after_a_signal_finds_its_request_and_its_answer_once() {
+        let desk = desk();
+        let ask = |tid| Ask {
+            target: "/iam/x".to_owned(),
+            decision_id: "dec_1".to_owned(),
+            tid,
+            ..Ask::default()
+        };
+        let again = |tid| Ask {
+            decision_id: String::new(),
+            ..ask(tid)
+        };
+        let ticket = desk.hold(ask(7)).unwrap();
+        let id = ticket.id().to_owned();
+        assert!(desk.reclaim(&again(7)).is_none(), "its caller still waits");
+        ticket.park();
+        assert_eq!(desk.find(&id).unwrap().state, State::Pending);
+        let other = Ask {
+            target: "/iam/y".to_owned(),
+            ..again(7)
+        };
+        assert!(desk.reclaim(&other).is_none() && desk.reclaim(&again(8)).is_none());
+        let ticket = desk.reclaim(&again(7)).unwrap();
+        assert_eq!((ticket.id(), ticket.decision_id().as_str()), (id.as_str(), "dec_1"));
+        assert_eq!(ticket.wait(SLICE), None);
+        ticket.park();
+        desk.decide(&id, Answer::Approve, "ann", "fine").unwrap();
+        let ticket = desk.reclaim(&again(7)).unwrap();
+        assert!(matches!(ticket.wait(SLICE), Some(Outcome::Approved { .. })));
+        drop(ticket);
+        assert!(desk.reclaim(&again(7)).is_none(), "an answer counts once");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use super::{Call, Reply, Stop};
 use crate::caller::Program;
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
-use crate::policy::{Command, FileOp};
+use crate::decision::Decision;
+use crate::policy::{Command, FileOp, Mode, Trust, tables};
 use crate::sys::fs::{self, At, Kind, ObjectId};
 use crate::sys::notify::{Answer, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
@@ -191,7 +192,7 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
     for path in &plan.chain {
         // A file that may not be read may not be run: a copy of it would be readable in memory.
         let verdict = call.verdict(FileOp::Read, path, None);
-        if verdict.decision == crate::decision::Decision::Block {
+        if verdict.decision == Decision::Block {
             call.settle(
                 &Matter {
                     action: "read_file",
@@ -298,13 +299,13 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                 ..
             }) => {
                 if verified(call, pid, plan, env) {
-                    let trusted = trusted(plan, env);
+                    let trust = trust(call, plan, env);
                     call.boundary.tasks.executed(
                         Tgid(pid),
                         Program {
                             id: plan.image,
                             path: plan.chain.last().cloned().unwrap_or_default(),
-                            trusted,
+                            trust,
                             parent: Some(call.task.program.clone()),
                         },
                     );
@@ -383,13 +384,23 @@ fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
 }
 
-/// Whether `by` rules may hold for the program: nothing in its environment runs other code, and the user can not write its file.
-fn trusted(plan: &Plan<'_>, env: &[CString]) -> bool {
-    let clean = env.iter().all(|entry| {
+/// How far `by` rules may hold for the program.
+fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
+    let [file] = plan.chain.as_slice() else {
+        return Trust::No;
+    };
+    let of = |entry: &CString| {
         let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        std::str::from_utf8(name).is_ok_and(|name| !crate::policy::tables::runs_other_code(name))
-    });
-    clean && plan.chain.len() == 1 && fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err()
+        tables::trust(name)
+    };
+    let trust = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
+    // Root may write each file of its own: then it is the policy that keeps the tree from it.
+    let fixed = || {
+        fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err()
+            || call.boundary.mode == Mode::Enforce
+                && call.verdict(FileOp::Write, file, None).decision == Decision::Block
+    };
+    if trust > Trust::No && fixed() { trust } else { Trust::No }
 }
 
 impl Call<'_> {

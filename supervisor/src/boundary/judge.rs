@@ -247,6 +247,7 @@ impl Call<'_> {
 
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
+        crate::faults::point("settle");
         // The boundary itself is never only watched: what is out of reach stays so.
         if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
             return self.record(matter, verdict, Durability::Written, |_| ()).map(drop);
@@ -293,14 +294,13 @@ impl Call<'_> {
         if self.boundary.approvals == Approvals::Deny {
             return refuse("approvals are off in this session");
         }
-        let decision_id = self.record(matter, verdict, Durability::Synced, |_| ())?;
         let cwd = self
             .task
             .cwd()
             .and_then(|fd| fs::name_of(fd.as_fd()))
             .unwrap_or_default();
-        let ask = Ask {
-            decision_id: decision_id.clone(),
+        let mut ask = Ask {
+            decision_id: String::new(),
             action: matter.operation.to_owned(),
             target: printable(matter.target),
             exe: printable(&self.task.program.path),
@@ -313,27 +313,42 @@ impl Call<'_> {
             approver_group: verdict.rule.approver_group.clone().unwrap_or_default(),
             reason: verdict.rule.reason.clone(),
             pid: self.task.tgid.0,
+            tid: self.task.tid.0,
         };
         if pool::about_to_block().is_err() {
             return refuse("too many calls wait");
         }
-        let Ok(ticket) = self.boundary.desk.hold(ask) else {
-            return refuse("too many requests are held");
+        let ticket = match self.boundary.desk.reclaim(&ask) {
+            Some(ticket) => ticket,
+            None => {
+                ask.decision_id = self.record(matter, verdict, Durability::Synced, |_| ())?;
+                let Ok(ticket) = self.boundary.desk.hold(ask) else {
+                    return refuse("too many requests are held");
+                };
+                if let Some(notices) = &self.boundary.notices {
+                    notices.held(
+                        matter.operation,
+                        &printable(matter.target),
+                        &verdict.rule.id,
+                        ticket.id(),
+                    );
+                }
+                ticket
+            }
         };
+        let decision_id = ticket.decision_id();
         let outcome = loop {
             if let Some(outcome) = ticket.wait(Duration::from_millis(100)) {
                 break outcome;
             }
             if let Err(stop) = self.still_waits() {
-                // The request is gone with its caller, or is made again after the signal: its record has an end either way.
+                if stop == Stop::Restart {
+                    ticket.park();
+                    return Err(stop);
+                }
                 let note = ApprovalNote {
                     id: ticket.id().to_owned(),
-                    reason: if stop == Stop::Restart {
-                        "interrupted by a signal; the program asks again"
-                    } else {
-                        "its caller ended"
-                    }
-                    .to_owned(),
+                    reason: "its caller ended".to_owned(),
                     waited_ms: ticket.waited_ms(),
                     ..ApprovalNote::default()
                 };

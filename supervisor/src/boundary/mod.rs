@@ -94,10 +94,11 @@ impl Boundary {
                 .into_vec()
         };
         let state = crate::evidence::state_root().ok();
-        let own_folders = [Some(journal.dir().to_path_buf()), state]
-            .iter()
-            .flatten()
-            .map(|path| real(path))
+        let others = crate::evidence::sessions::live_elsewhere();
+        let own_folders = std::iter::once(journal.dir().to_path_buf())
+            .chain(state)
+            .chain(others)
+            .map(|path| real(&path))
             .collect();
         let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
         let links = judge::LinkGuard::new(policy.literal_paths());
@@ -275,6 +276,7 @@ fn dispatch(boundary: &Boundary, notification: Notification) -> Result<Reply, St
     let task = boundary
         .tasks
         .get(&boundary.listener, notification.id, notification.tid)?;
+    crate::faults::point(name);
     handler(&Call {
         boundary,
         notification,

@@ -50,7 +50,7 @@ impl Pool {
             self.wake.notify_one();
             true
         } else {
-            self.threads.load(Ordering::Relaxed) < THREADS_MAX && start(boundary)
+            self.threads.load(Ordering::Relaxed) < THREADS_MAX && start(boundary).is_ok()
         }
     }
 
@@ -79,10 +79,11 @@ impl Pool {
 }
 
 /// Starts receiving; the watch sees to it that a thread which blocks is replaced. Ends by itself when the tree has ended.
-pub fn serve(boundary: &Arc<Boundary>) {
-    start(boundary);
+/// An error when there are no threads to be had: nobody would answer, or the first call that blocks would hold all others.
+pub fn serve(boundary: &Arc<Boundary>) -> std::io::Result<()> {
+    start(boundary)?;
     let watched = boundary.clone();
-    let watch = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name("watch".into())
         .stack_size(128 * 1024)
         .spawn(move || {
@@ -100,13 +101,11 @@ pub fn serve(boundary: &Arc<Boundary>) {
                 std::thread::sleep(if busy || calls != seen { PATIENCE } else { IDLE });
                 seen = calls;
             }
-        });
-    if let Err(error) = watch {
-        tracing::error!(%error, "the watch could not be started: a call that blocks holds the others");
-    }
+        })
+        .map(drop)
 }
 
-fn start(boundary: &Arc<Boundary>) -> bool {
+fn start(boundary: &Arc<Boundary>) -> std::io::Result<()> {
     let shared = boundary.clone();
     shared.pool.threads.fetch_add(1, Ordering::Relaxed);
     let started = std::thread::Builder::new()
@@ -116,11 +115,10 @@ fn start(boundary: &Arc<Boundary>) -> bool {
             receive(&shared);
             shared.pool.threads.fetch_sub(1, Ordering::Relaxed);
         });
-    if let Err(error) = &started {
+    if started.is_err() {
         boundary.pool.threads.fetch_sub(1, Ordering::Relaxed);
-        tracing::error!(%error, "no thread to receive with");
     }
-    started.is_ok()
+    started.map(drop)
 }
 
 fn receive(boundary: &Arc<Boundary>) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::policy::Subject;
+use crate::policy::{Subject, Trust};
 use crate::sys::fs::{self, At, ObjectId, resolve as flags};
 use crate::sys::notify::{Listener, NotifId, Tgid, Tid};
 use crate::sys::process::descriptor_limit;
@@ -30,25 +30,28 @@ pub struct Program {
     pub id: ObjectId,
     /// Its canonical path at exec.
     pub path: Vec<u8>,
-    /// Nothing in the environment it was started with loads or runs other code, and the tree can not write the file.
-    pub trusted: bool,
+    /// Whether `by` rules may hold for it, and for what it starts.
+    pub trust: Trust,
     /// Who started it.
     pub parent: Option<Arc<Program>>,
 }
 
 impl Subject for Program {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
-        let here =
-            self.trusted && digest.is_none_or(|want| self.digest().as_deref() == Some(want)) && self.is_file(program);
-        here || (tree
-            && self
-                .parent
-                .as_ref()
-                .is_some_and(|parent| parent.is_program(program, digest, tree)))
+        let ancestors = std::iter::successors(self.parent.as_deref(), |program| program.parent.as_deref());
+        self.counts_as(program, digest, Trust::Itself)
+            || tree
+                && ancestors
+                    .into_iter()
+                    .any(|ancestor| ancestor.counts_as(program, digest, Trust::AndWhatItStarts))
     }
 }
 
 impl Program {
+    fn counts_as(&self, program: &str, digest: Option<&str>, trust: Trust) -> bool {
+        self.trust >= trust && self.is_file(program) && digest.is_none_or(|want| self.digest().as_deref() == Some(want))
+    }
+
     fn is_file(&self, program: &str) -> bool {
         let candidates: Vec<String> = if program.contains('/') {
             vec![program.to_owned()]
@@ -288,7 +291,7 @@ impl Tasks {
             None => Arc::new(Program {
                 id: exe,
                 path: fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?,
-                trusted: false,
+                trust: Trust::No,
                 parent: None,
             }),
         };

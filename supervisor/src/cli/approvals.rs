@@ -8,7 +8,7 @@ use crate::approvals::{Answer, Approval, State, run_root};
 use crate::text::{clipped, command_line, harmless};
 
 /// Columns of a target in a list.
-const TARGET_COLUMNS: usize = 80;
+const TARGET_COLUMNS: usize = 160;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Approvals {
@@ -142,12 +142,12 @@ fn print_json(value: &impl serde::Serialize) -> Said {
 
 fn asked(approval: &Approval) -> String {
     let ask = &approval.decision;
-    let what = if ask.argv.is_empty() {
-        harmless(&ask.target).into_owned()
-    } else {
-        command_line(&ask.argv)
-    };
-    format!("{} {what}", harmless(&ask.action))
+    let file = format!("{} {}", harmless(&ask.action), harmless(&ask.target));
+    if ask.argv.is_empty() {
+        return file;
+    }
+    // The first argument is the caller's to choose: what is executed stands before it.
+    format!("{file}: {}", command_line(&ask.argv))
 }
 
 fn brief(session: &str, approval: &Approval, style: Style) -> String {

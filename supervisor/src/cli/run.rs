@@ -13,6 +13,7 @@ use crate::boundary::Approvals;
 use crate::evidence::Level;
 use crate::policy::Mode;
 use crate::session::{Options, prepare, run};
+use crate::sys::stderr;
 use crate::text::harmless;
 
 const EXAMPLES: &str = "\
@@ -42,6 +43,9 @@ pub(super) struct CavraRun {
     /// A pack by id or file; several are all in force
     #[arg(long, value_name = "ID|FILE")]
     policy: Vec<String>,
+    /// Refuse packs that no trusted key signed (`cavractl policy sign`), and profiles that are not built in
+    #[arg(long)]
+    require_signed: bool,
     /// Whether decisions take effect or are only recorded
     #[arg(long)]
     mode: Option<ModeArgument>,
@@ -124,6 +128,7 @@ impl CavraRun {
             workspace: self.workspace,
             profile: self.profile,
             policy: self.policy,
+            require_signed: self.require_signed,
             mode: self.mode.map(|mode| match mode {
                 ModeArgument::Enforce => Mode::Enforce,
                 ModeArgument::Audit => Mode::Audit,
@@ -176,10 +181,11 @@ pub fn run_session(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Messages of the program itself go to stderr: plain in files, and on the agent's own terminal only errors, so that a
 /// full-screen program is not written over. `CAVRA_LOG` asks for more or less.
 pub fn log_to_stderr() {
+    stderr::prepare();
     let terminal = std::io::stderr().is_terminal();
     let usual = if terminal { "error" } else { "warn" };
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| stderr::Lines)
         .with_ansi(terminal)
         .without_time()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CAVRA_LOG").unwrap_or_else(|_| usual.into()))

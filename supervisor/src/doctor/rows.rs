@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use super::State::{Missing, Weaker};
 use super::{Check, Findings};
 use crate::sys::probe::{Died, Tried};
+use crate::text::printable;
 
 /// Consequence of what no session can do without.
 const NO_SESSION: &str = "no session can start";
@@ -37,6 +38,7 @@ pub(super) fn all(found: &Findings) -> Vec<Check> {
         yama(found),
         callers(found),
         openat2(found),
+        state(found),
         container(found),
         user(found),
     ]
@@ -301,6 +303,18 @@ fn openat2(found: &Findings) -> Check {
     }
 }
 
+fn state(found: &Findings) -> Check {
+    const ID: &str = "state";
+    match &found.around.state {
+        Ok(folder) => Check::full(ID, printable(folder.as_os_str().as_encoded_bytes())),
+        Err(why) => {
+            let consequence = "neither evidence nor approvals have a place: no session can start";
+            let remedy = "set XDG_STATE_HOME to a folder of yours that can be written";
+            Check::lacking(Missing, ID, why.clone(), consequence, remedy)
+        }
+    }
+}
+
 /// A container is no lack by itself: what it takes away shows in the other checks.
 fn container(found: &Findings) -> Check {
     let around = &found.around;
@@ -341,7 +355,11 @@ mod tests {
                 machine: "x86_64".to_owned(),
                 proc: true,
                 uid: 1000,
-                ..Surroundings::default()
+                ptrace_scope: None,
+                filters: 0,
+                no_new_privs: false,
+                container: None,
+                state: Ok("/home/ann/.local/state/cavra".into()),
             },
             notif_sizes: Ok((80, 24)),
             confinement: Ok(Confinement {
@@ -366,7 +384,13 @@ mod tests {
     #[test]
     fn each_lack_has_its_row_and_its_way_out() {
         type Lack = fn(&mut Findings);
-        let rows: [(Lack, &str, State, &str); 15] = [
+        let rows: [(Lack, &str, State, &str); 16] = [
+            (
+                |f| f.around.state = Err("/: Permission denied".to_owned()),
+                "state",
+                State::Missing,
+                "XDG_STATE_HOME",
+            ),
             (
                 |f| f.around.release = "5.15.0".to_owned(),
                 "kernel",

@@ -1,12 +1,12 @@
 //! What can be read of the machine and of what this process is in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::utsname::uname;
-use nix::unistd::Uid;
+use nix::unistd::{AccessFlags, Uid, eaccess};
 
 /// What lies around this process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The kernel's release.
     pub release: String,
@@ -22,6 +22,8 @@ pub struct Surroundings {
     pub container: Option<String>,
     /// Whether /proc is there and shows this process.
     pub proc: bool,
+    /// Where sessions keep their state, or why nowhere.
+    pub state: Result<PathBuf, String>,
     /// The effective user.
     pub uid: u32,
 }
@@ -49,6 +51,7 @@ impl Surroundings {
             filters: member("Seccomp_filters").parse().unwrap_or(0),
             no_new_privs: member("NoNewPrivs") == "1",
             container: container(),
+            state: state(),
             proc: !status.is_empty() && Path::new("/proc/self/fd").is_dir(),
             uid: Uid::effective().as_raw(),
         }
@@ -62,6 +65,18 @@ impl Surroundings {
             .split(|c: char| !c.is_ascii_digit())
             .map(|number| number.parse().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
+/// The state folder, when it can be made and written.
+fn state() -> Result<PathBuf, String> {
+    let root = crate::evidence::state_root().map_err(|error| error.to_string())?;
+    let there = root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let usable = AccessFlags::W_OK | AccessFlags::X_OK;
+    match eaccess(there, usable) {
+        Ok(()) if there.is_dir() => Ok(root),
+        Ok(()) => Err(format!("{}: is not a folder", there.display())),
+        Err(errno) => Err(format!("{}: {errno}", there.display())),
     }
 }
 

@@ -417,6 +417,7 @@ impl Inner {
 
     /// Writes what is queued. Whoever holds the sink's lock is the only one who takes from the queue.
     fn write(&self, chain: &mut Chain) -> Result<(), EvidenceError> {
+        crate::faults::point("write");
         let entries = {
             let mut queue = self.queue()?;
             queue.bytes = 0;

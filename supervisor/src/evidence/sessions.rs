@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::symlinkat;
 use serde::Serialize;
 
 use super::folder::{names, open_existing, open_file};
@@ -43,10 +44,32 @@ pub fn list(root: &Path, live: &[String]) -> io::Result<Vec<Session>> {
     };
     let mut sessions: Vec<Session> = names(folder.as_fd())?
         .into_iter()
+        // A link to a folder that was removed tells of nothing any more.
+        .filter(|name| root.join(name).exists())
         .map(|name| glance(&root.join(&name), name, live))
         .collect();
     sessions.sort_by(|a, b| b.started.cmp(&a.started));
     Ok(sessions)
+}
+
+/// Notes in the usual place that a session's evidence lies elsewhere, so that it is found by its name: a symlink. Without it
+/// the evidence is as good, so a failure is none of the session's.
+pub(crate) fn register(session_id: &str, elsewhere: &Path) -> Result<(), super::EvidenceError> {
+    let root = super::EvidenceFolder::open_or_make(&super::sessions_root()?)?;
+    symlinkat(elsewhere, &root, session_id).map_err(|errno| root.error("make a link in", errno.into()))
+}
+
+/// The folders outside the usual place to which sessions write that run now.
+#[must_use]
+pub fn live_elsewhere() -> Vec<PathBuf> {
+    let (Ok(root), Ok(run)) = (super::sessions_root(), crate::approvals::run_root()) else {
+        return Vec::new();
+    };
+    let sockets = std::fs::read_dir(run).into_iter().flatten().flatten();
+    let names = sockets.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".sock")?.to_owned()));
+    names
+        .filter_map(|name| std::fs::read_link(root.join(name)).ok())
+        .collect()
 }
 
 fn glance(folder: &Path, name: String, live: &[String]) -> Session {

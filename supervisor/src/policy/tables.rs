@@ -6,21 +6,15 @@ use std::sync::LazyLock;
 use nix::errno::Errno;
 
 use super::pattern::Glob;
+use super::types::Trust;
 
-/// Variables that make a program load or run other code; `*` at the end matches any rest.
+/// Variables that make a program load other code into itself; `*` at the end matches any rest.
 const OTHER_CODE: &[&str] = &[
     "LD_*",
     "GCONV_PATH",
-    "GIT_*COMMAND",
     "GIT_CONFIG*",
     "GIT_EXEC_PATH",
-    "GIT_SSH*",
-    "GIT_EDITOR",
-    "GIT_PAGER",
-    "GIT_PROXY*",
-    "GIT_ASKPASS",
     "GIT_TEMPLATE_DIR",
-    "GIT_EXTERNAL_DIFF",
     "NODE_OPTIONS",
     "NODE_PATH",
     "PYTHONSTARTUP",
@@ -34,17 +28,27 @@ const OTHER_CODE: &[&str] = &[
     "BASH_ENV",
     "ENV",
     "SHELLOPTS",
-    "PROMPT_COMMAND",
     "JAVA_TOOL_OPTIONS",
     "_JAVA_OPTIONS",
     "JDK_JAVA_OPTIONS",
     "CLASSPATH",
+    "LUA_INIT",
+    "DOTNET_STARTUP_HOOKS",
+];
+/// Variables that name programs for others to start; they change nothing in who reads them.
+const STARTED: &[&str] = &[
+    "GIT_*COMMAND",
+    "GIT_SSH*",
+    "GIT_EDITOR",
+    "GIT_PAGER",
+    "GIT_PROXY*",
+    "GIT_ASKPASS",
+    "GIT_EXTERNAL_DIFF",
+    "PROMPT_COMMAND",
     "PAGER",
     "EDITOR",
     "VISUAL",
     "BROWSER",
-    "LUA_INIT",
-    "DOTNET_STARTUP_HOOKS",
     "XDG_CONFIG_HOME",
 ];
 /// Variables that are never handed on: they run code in every program.
@@ -80,6 +84,8 @@ const SERVICES: &[(&str, Errno)] = &[
     ("*/docker.sock", Errno::EACCES),
     ("*/containerd/*.sock*", Errno::EACCES),
     ("*/podman/*.sock", Errno::EACCES),
+    // First of those that match: libraries then ask the session's own resolver.
+    ("/run/systemd/resolve/*", Errno::ENOENT),
     ("/run/systemd/*", Errno::EACCES),
     ("/run/dbus/*", Errno::EACCES),
     ("/run/user/*", Errno::EACCES),
@@ -127,6 +133,7 @@ impl Names {
 }
 
 static OTHER: LazyLock<Names> = LazyLock::new(|| Names::new(OTHER_CODE));
+static STARTS: LazyLock<Names> = LazyLock::new(|| Names::new(STARTED));
 static LOADS: LazyLock<Names> = LazyLock::new(|| Names::new(LOADERS));
 static SECRET: LazyLock<Names> = LazyLock::new(|| Names::new(SECRETS));
 static SOCKETS: LazyLock<Vec<(Glob, Errno)>> = LazyLock::new(|| {
@@ -136,10 +143,16 @@ static SOCKETS: LazyLock<Vec<(Glob, Errno)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Whether a variable may make a program load or run other code: no `by` rule holds for what is started with it.
+/// How far a program that is started with this variable can be taken for its file.
 #[must_use]
-pub fn runs_other_code(name: &str) -> bool {
-    OTHER.has(name.as_bytes())
+pub fn trust(name: &[u8]) -> Trust {
+    if OTHER.has(name) {
+        Trust::No
+    } else if STARTS.has(name) {
+        Trust::Itself
+    } else {
+        Trust::AndWhatItStarts
+    }
 }
 
 /// Whether a variable runs code in every program.

@@ -95,6 +95,17 @@ pub trait Subject {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool;
 }
 
+/// How far what a program does can be taken for what its file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// The tree can write the file, or the environment loads code into it.
+    No,
+    /// It does what its file says; what it starts may be named by its environment.
+    Itself,
+    /// So do the programs that it starts, as far as its environment goes.
+    AndWhatItStarts,
+}
+
 /// A subject that is nobody: no `by` rule holds for it.
 pub struct Nobody;
 

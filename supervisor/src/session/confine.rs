@@ -1,6 +1,7 @@
 //! The supervisor's own envelope, the tree's floor, and root's capabilities.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -34,18 +35,48 @@ pub(super) fn signal_scope() -> Result<Option<OwnedFd>, RulesetError> {
         .into())
 }
 
-/// The envelope: what acts for the tree reaches no process and no abstract socket outside it, and changes no mount.
-pub(super) fn enter_envelope() -> Result<(), RulesetError> {
-    let created = Ruleset::default()
+/// The envelope: what acts for the tree reaches no process and no abstract socket outside it, changes no mount, and writes only where some
+/// decision could let it (`roots`; none where the policy has no bounds) and into the supervisor's own folders.
+pub(super) fn enter_envelope(roots: Option<&[PathBuf]>, own: &[&Path]) -> Result<(), RulesetError> {
+    let all = AccessFs::from_all(NEWEST);
+    let mut created = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(all)?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     let Ok(root) = PathFd::new("/") else { return Ok(()) };
-    created
-        .add_rule(PathBeneath::new(root, AccessFs::from_all(NEWEST)))?
-        .restrict_self()?;
+    let Some(roots) = roots else {
+        created.add_rule(PathBeneath::new(root, all))?.restrict_self()?;
+        return Ok(());
+    };
+    created = created.add_rule(PathBeneath::new(root, AccessFs::from_read(NEWEST)))?;
+    // Terminals, pipes and the like are decided by kind, and a process's own entries in /proc by name.
+    let kinds = [Path::new("/dev"), Path::new("/proc")];
+    for path in roots
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(own.iter().copied())
+        .chain(kinds)
+    {
+        let (open, there) = existing(path);
+        if let Some(fd) = open {
+            let rights = if there && !path.is_dir() {
+                all & AccessFs::from_file(NEWEST)
+            } else {
+                all
+            };
+            created = created.add_rule(PathBeneath::new(fd, rights))?;
+        }
+    }
+    created.restrict_self()?;
     Ok(())
+}
+
+/// The path or, while it does not exist, the nearest folder above it in which it could be made; whether it was there itself.
+fn existing(path: &Path) -> (Option<PathFd>, bool) {
+    let found = path.ancestors().find_map(|path| Some((path, PathFd::new(path).ok()?)));
+    let there = found.as_ref().is_some_and(|(found, _)| *found == path);
+    (found.map(|(_, fd)| fd), there)
 }
 
 /// As root: no capability, now or through any exec to come.

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use cavra_shim::{Bells, Event, Step};
@@ -14,6 +15,7 @@ use super::confine;
 use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
+use crate::policy::Mode;
 use crate::sys::notify::Listener;
 use crate::sys::process::{kill, prctl, raise_descriptor_limit, signal_when_readable};
 
@@ -56,7 +58,14 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|e| step("no new privileges")(&e))?;
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| step("subreaper")(&e))?;
     confine::drop_capabilities().map_err(|e| step("capabilities")(&e))?;
-    confine::enter_envelope().map_err(|e| LaunchError::Landlock(e.to_string()))?;
+    // A session that only watches refuses nothing, so neither does its envelope.
+    let roots = policy.write_roots().filter(|_| mode == Mode::Enforce);
+    let state = crate::evidence::state_root();
+    let own: Vec<&Path> = [Some(journal.dir()), state.as_deref().ok()]
+        .into_iter()
+        .flatten()
+        .collect();
+    confine::enter_envelope(roots.as_deref(), &own).map_err(|e| LaunchError::Landlock(e.to_string()))?;
     let spawned = cavra_shim::spawn(&plan, before.as_ref()).map_err(|e| step("fork")(&e))?;
     // Of the tree's many tasks and calls each takes descriptors of ours: a usual limit of 1024 is soon reached, and its EMFILE would be the
     // caller's. After the fork: the tree keeps the limit that it was started with.
@@ -103,7 +112,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
-    boundary::serve(&boundary);
+    boundary::serve(&boundary).map_err(|e| step("threads to answer the tree with")(&e))?;
     let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
 
@@ -180,6 +189,10 @@ fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
             error,
         },
         Step::Fork => LaunchError::Step { step: "fork", error },
+        Step::Limits => LaunchError::Step {
+            step: "the profile's limits",
+            error,
+        },
     }
 }
 
@@ -235,7 +248,11 @@ fn follow(events: &mut std::fs::File, signals: &SignalFd, bells: &Bells, child: 
             Some(Event::Failed(step, errno)) => ended = Some(Outcome::Failed(step, errno)),
             Some(Event::Started(_)) => {}
             Some(Event::Gone) => return ended.unwrap_or(Outcome::Lost),
-            None => return ended.unwrap_or(Outcome::Lost),
+            // The reaper ended without a word.
+            None => {
+                super::orphans::end();
+                return ended.unwrap_or(Outcome::Lost);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod path;
 pub mod probe;
 pub mod process;
 pub mod socket;
+pub mod stderr;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

@@ -706,6 +706,37 @@ const ROWS: &[Row] = &[
         &[],
         "git --git-dir=g push origin HEAD",
     ),
+    (
+        &[
+            "write",
+            "sub/deep/x",
+            "",
+            ";",
+            "write",
+            "../far/y",
+            "",
+            ";",
+            "symbolic-ref",
+            "HEAD",
+            "refs/heads/main",
+            ";",
+            "link",
+            "../far/l",
+            "../ws/sub/deep",
+        ],
+        &[],
+        "git -C ../far/l/.. push origin HEAD",
+    ),
+    (
+        &["symbolic-ref", "HEAD", "refs/heads/main"],
+        &[],
+        "git -C /proc/self/cwd push origin HEAD",
+    ),
+    (
+        &["symbolic-ref", "HEAD", "refs/heads/main"],
+        &["GIT_DIR=/proc/self/cwd/.git"],
+        "git push origin HEAD",
+    ),
     // Found by reading git's source, each a way past an earlier reading.
     (
         &[
@@ -1130,6 +1161,7 @@ fn no_branch_changes_that_was_not_foretold() {
                     fs::create_dir_all(file.parent().unwrap()).unwrap();
                     fs::write(file, text).unwrap();
                 }
+                ["link", link, target] => std::os::unix::fs::symlink(target, world.top.join("ws").join(link)).unwrap(),
                 words => {
                     let out = git(&world.top.join("ws"), &world.top, words).output().unwrap();
                     assert!(

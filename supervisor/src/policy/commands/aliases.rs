@@ -1,7 +1,8 @@
 //! Verbs that a tool's user has named: cargo's, gh's, glab's, aws's. The tool replaces them itself, so no exec shows what they mean.
 //!
 //! The files are TOML, YAML or INI, and read by one rule for all: a line whose key is the verb, and the words behind it up to the next
-//! key. That finds more than the tool would, in sections that are not about aliases, and so refuses more; it never finds less.
+//! key. That finds more than the tool would, in sections that are not about aliases, and so refuses more. What that rule could not find
+//! (escapes, anchors, strings of several lines) makes a file count as hidden, and a command that it may be about as unreadable.
 
 use super::files::{Content, read, upwards};
 use super::repo::Place;
@@ -13,8 +14,17 @@ use std::path::PathBuf;
 /// Lines that one alias may have.
 const LINES_MAX: usize = 32;
 
-/// The meanings that `verb` may have by its users' files and variables, each as words; and whether a file could not be read.
-pub(super) fn meanings(aliases: &Aliases, verb: &[u8], place: &Place<'_>) -> (Vec<Vec<Vec<u8>>>, bool) {
+/// Words of one alias from each of which on it may mean a command.
+const STARTS_MAX: usize = 12;
+
+/// The meanings that `verb` may have by its users' files and variables and by the options in `words`, each as words; and whether a file could
+/// not be read.
+pub(super) fn meanings(
+    aliases: &Aliases,
+    verb: &[u8],
+    words: &[&[u8]],
+    place: &Place<'_>,
+) -> (Vec<Vec<Vec<u8>>>, bool) {
     let mut all = Vec::new();
     let mut hidden = false;
     if let Some(prefix) = &aliases.env {
@@ -23,17 +33,57 @@ pub(super) fn meanings(aliases: &Aliases, verb: &[u8], place: &Place<'_>) -> (Ve
             .env
             .iter()
             .filter_map(|entry| entry.strip_prefix(name.as_slice())?.strip_prefix(b"="));
-        all.extend(values.map(words));
+        all.extend(values.map(in_words));
     }
-    for file in aliases.files.iter().flat_map(|file| paths(file, place)) {
+    let mut folders = vec![place.cwd.clone()];
+    let mut files: Vec<PathBuf> = Vec::new();
+    for value in values_of(&aliases.options, words) {
+        // A setting, a file of settings, or a folder to work in.
+        all.extend(in_text(value, verb, &mut hidden));
+        let path = path(&place.cwd).join(path(value));
+        if path.is_dir() {
+            folders.push(path.into_os_string().into_encoded_bytes());
+        } else if !value.contains(&b'=') {
+            files.push(path);
+        }
+    }
+    for folder in folders {
+        let place = Place {
+            cwd: folder,
+            ..place.clone()
+        };
+        files.extend(aliases.files.iter().flat_map(|file| paths(file, &place)));
+    }
+    for file in files {
         match read(&file) {
-            Content::Bytes(text) => all.extend(in_text(&text, verb)),
+            Content::Bytes(text) => all.extend(in_text(&text, verb, &mut hidden)),
             Content::Missing => {}
             Content::Hidden => hidden = true,
         }
     }
-    all.retain(|words| !words.is_empty());
-    (all, hidden)
+    // `[ # a comment` and tags stand in front of what is meant.
+    let starts = |words: Vec<Vec<u8>>| {
+        (0..words.len().min(STARTS_MAX)).map(move |at| words.get(at..).unwrap_or_default().to_vec())
+    };
+    let mut meanings: Vec<Vec<Vec<u8>>> = all.into_iter().flat_map(starts).collect();
+    meanings.dedup();
+    (meanings, hidden)
+}
+
+/// The values of these options among the words.
+fn values_of<'w>(options: &[String], words: &[&'w [u8]]) -> Vec<&'w [u8]> {
+    let mut values = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        for option in options {
+            match word.strip_prefix(option.as_bytes()) {
+                Some([]) => values.extend(words.get(at + 1)),
+                Some([b'=', value @ ..]) => values.push(value),
+                Some(value) if !option.starts_with("--") => values.push(value),
+                _ => {}
+            }
+        }
+    }
+    values
 }
 
 /// `publish-all` as `PUBLISH_ALL`.
@@ -49,30 +99,39 @@ fn variable(verb: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
 fn paths(file: &str, place: &Place<'_>) -> Vec<PathBuf> {
-    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     if let Some(name) = file.strip_prefix("^/") {
         return upwards(&path(&place.cwd)).map(|folder| folder.join(name)).collect();
     }
-    let Some((name, rest)) = file.strip_prefix("${").and_then(|file| file.split_once("}/")) else {
+    let Some((name, rest)) = file.strip_prefix("${").and_then(|file| file.split_once('}')) else {
         return vec![PathBuf::from(file)];
     };
     let name = if name == "home" { "HOME" } else { name };
     place
         .variable(name)
         .filter(|value| !value.is_empty())
-        .map(|folder| path(&place.cwd).join(path(folder)).join(rest))
+        .map(|value| path(&place.cwd).join(path(&[value, rest.as_bytes()].concat())))
         .into_iter()
         .collect()
 }
 
-fn in_text(text: &[u8], verb: &[u8]) -> Vec<Vec<Vec<u8>>> {
+fn in_text(text: &[u8], verb: &[u8], hidden: &mut bool) -> Vec<Vec<Vec<u8>>> {
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     let mut found = Vec::new();
+    *hidden |= is_strange(text);
     for (at, line) in lines.iter().enumerate() {
-        let Some(mut value) = value_of(line, verb).map(<[u8]>::to_vec) else {
-            continue;
-        };
+        // kuberc: `- name: VERB` beside `command: …`.
+        if value_of(line, b"name").is_some_and(|name| in_words(name) == [verb]) {
+            let near = lines.iter().skip(at.saturating_sub(LINES_MAX)).take(2 * LINES_MAX);
+            found.extend(near.filter_map(|line| value_of(line, b"command")).map(in_words));
+        }
+        let Some(own) = value_of(line, verb) else { continue };
+        *hidden |= matches!(own.trim_ascii_start(), [b'*' | b'!', ..]);
+        let mut value = own.to_vec();
         for more in lines.iter().skip(at + 1).take(LINES_MAX) {
             // A value goes on in lines that are indented, or up to the bracket that closes it.
             let open = value.contains(&b'[') && !value.contains(&b']');
@@ -82,11 +141,18 @@ fn in_text(text: &[u8], verb: &[u8]) -> Vec<Vec<Vec<u8>>> {
             value.push(b' ');
             value.extend_from_slice(more);
         }
-        found.push(words(&value));
+        found.push(in_words(&value));
         // `d: release create` with another key indented as deep behind it.
-        found.push(words(value_of(line, verb).unwrap_or_default()));
+        found.push(in_words(own));
     }
     found
+}
+
+/// Whether a text is written in ways that one rule for all formats does not read.
+fn is_strange(text: &[u8]) -> bool {
+    let has = |piece: &[u8]| memchr::memmem::find(text, piece).is_some();
+    let complex = |line: &[u8]| line.trim_ascii_start().starts_with(b"? ");
+    has(b"\\") || has(b"\"\"\"") || has(b"'''") || text.split(|byte| *byte == b'\n').any(complex)
 }
 
 /// What stands behind `verb =`, `verb:`, `"verb" =` or `alias.verb =`.
@@ -107,7 +173,7 @@ fn value_of<'t>(line: &'t [u8], verb: &[u8]) -> Option<&'t [u8]> {
 }
 
 /// Words of a value, with quotes, brackets and commas as blanks.
-fn words(value: &[u8]) -> Vec<Vec<u8>> {
+fn in_words(value: &[u8]) -> Vec<Vec<u8>> {
     let blank =
         |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'[' | b']' | b',' | b'{' | b'}');
     let words = value
@@ -135,12 +201,30 @@ mod tests {
             ("[toplevel]\np =\n  iam create-access-key\n", "iam create-access-key"),
             ("pp = publish", ""),
         ] {
-            let found = in_text(text.as_bytes(), b"p");
+            let mut hidden = false;
+            let found = in_text(text.as_bytes(), b"p", &mut hidden);
+            assert!(!hidden, "{text}");
             let joined: Vec<String> = found
                 .iter()
                 .map(|words| String::from_utf8_lossy(&words.join(&b' ')).into_owned())
                 .collect();
             assert_eq!(joined.first().map(String::as_str).unwrap_or_default(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_one_rule_does_not_read_is_told() {
+        for text in [
+            "[alias]\n\"\\u0070\" = \"publish\"\n",
+            "[alias]\np = \"pub\\u006cish\"\n",
+            "[alias]\np = \"\"\"\npublish\"\"\"\n",
+            "aliases:\n  x: &v publish\n  p: *v\n",
+            "aliases:\n  p: !!str publish\n",
+            "aliases:\n  ? p\n  : publish\n",
+        ] {
+            let mut hidden = false;
+            in_text(text.as_bytes(), b"p", &mut hidden);
+            assert!(hidden, "{text}");
         }
     }
 }

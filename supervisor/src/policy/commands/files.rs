@@ -39,6 +39,18 @@ pub(super) fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
+/// It is not the same folder for another process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Hidden;
+
+/// The folder's path without symlinks; none when there is none.
+pub(super) fn true_folder(path: &Path) -> Result<Option<PathBuf>, Hidden> {
+    if by_process(path) {
+        return Err(Hidden);
+    }
+    Ok(std::fs::canonicalize(path).ok())
+}
+
 /// A folder and those above it.
 pub(super) fn upwards(folder: &Path) -> impl Iterator<Item = &Path> {
     folder.ancestors().take(PARENTS_MAX)

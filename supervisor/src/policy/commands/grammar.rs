@@ -108,6 +108,16 @@ impl Grammar {
         found
     }
 
+    /// The operand in the two plain readings only: of a verb's later words, behind whose first one a program knows more options than a table.
+    pub(super) fn plain_operands(&self, words: &[&[u8]], start: usize) -> Vec<usize> {
+        let mut found: Vec<usize> = [2, 1]
+            .into_iter()
+            .filter_map(|step| self.plainly(words, start, step))
+            .collect();
+        found.dedup();
+        found
+    }
+
     /// The operand when each unknown option takes `step` words.
     fn plainly(&self, words: &[&[u8]], start: usize, step: usize) -> Option<usize> {
         let mut at = start;

@@ -16,7 +16,8 @@ pub(super) fn add_names<'a>(table: &'a Table, word: &'a [u8], all: &mut Vec<&'a 
         }
     };
     add(word);
-    let base = base(word);
+    // `python3 …/awscli/__main__.py`
+    let base = base(word.strip_suffix(b"/__main__.py").unwrap_or(word));
     add(base);
     let plain = base.strip_suffix(b".exe").unwrap_or(base);
     add(plain);
@@ -65,6 +66,7 @@ mod tests {
             ("terraform.exe", "terraform"),
             ("/usr/lib/node_modules/npm/bin/npm-cli.js", "npm"),
             ("k", "kubectl"),
+            ("/usr/lib/python3/dist-packages/awscli/__main__.py", "aws"),
             ("ld-linux-x86-64.so.2", "ld-linux-x86-64.so"),
             ("git", "git"),
             ("1.5", "1.5"),

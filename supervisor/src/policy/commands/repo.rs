@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
-use super::files::{Content, is_folder, read, upwards};
+use super::files::{Content, Hidden, is_folder, read, true_folder, upwards};
 use crate::policy::Command;
 
 /// Files that `include.path` may add.
@@ -212,7 +212,12 @@ enum Found {
 
 /// The repository's folder: as asked for, or found from the working folder upwards; setup.c, `setup_git_directory_gently_1`.
 fn git_dir(place: &Place<'_>) -> Found {
-    let cwd = path(&place.cwd);
+    // `-C link/..` is above where the link leads.
+    let cwd = match true_folder(&path(&place.cwd)) {
+        Ok(Some(cwd)) => cwd,
+        Ok(None) => return Found::Nowhere,
+        Err(Hidden) => return Found::Doubtful,
+    };
     let elsewhere = place.variable("GIT_OBJECT_DIRECTORY").is_some();
     let at = |folder: PathBuf| match is_repository(&folder, elsewhere) {
         Some(true) => Found::At(folder),

@@ -200,12 +200,17 @@ impl<'a> Reader<'_, 'a> {
                 && !tools::is_own(program, last)
             {
                 let behind = words.get(rest..).unwrap_or_default();
-                let (meanings, hidden) = aliases::meanings(aliases, last, &Place::of(self.command));
+                let (meanings, hidden) = aliases::meanings(aliases, last, words, &Place::of(self.command));
                 out.cut |= hidden;
                 for meaning in meanings {
                     let meaning: Vec<&[u8]> = meaning.iter().map(Vec::as_slice).collect();
                     self.nested(&[&[*name], before, &meaning[..], behind].concat(), out);
                 }
+            }
+            if program.ignores_case && verb.iter().any(|word| word.iter().any(u8::is_ascii_uppercase)) {
+                let lower = verb.iter().map(|word| Cow::Owned(word.to_ascii_lowercase()));
+                let head = std::iter::once(Cow::Borrowed(*name)).chain(lower).collect();
+                add(&mut out.spellings, head, arguments + rest);
             }
             // The same line as without looking for a verb.
             if words.get(..rest).is_some_and(|given| given == verb) {

@@ -32,6 +32,7 @@ pub(crate) struct Row {
     pub(super) abbreviates: bool,
     pub(super) same: BTreeMap<String, String>,
     pub(super) toolchain: bool,
+    pub(super) ignores_case: bool,
     pub(super) aliases: Option<Aliases>,
     pub(super) words_from: Option<String>,
     pub(super) runs: Option<Runs>,
@@ -43,6 +44,8 @@ pub(crate) struct Row {
 pub(super) struct Aliases {
     /// Prefix of environment variables, the alias in capitals behind it.
     pub(super) env: Option<String>,
+    /// Options whose values are settings, files of settings, or folders to work in.
+    pub(super) options: Vec<String>,
     /// Files: `^/x` is searched for from the working folder upwards; `${home}` and `${VARIABLE}` stand for themselves.
     pub(super) files: Vec<String>,
 }
@@ -84,6 +87,7 @@ pub(super) struct Program {
     /// The words of a verb, and those that it means.
     pub(super) same: Vec<(Words, Words)>,
     pub(super) toolchain: bool,
+    pub(super) ignores_case: bool,
     pub(super) aliases: Option<Aliases>,
     pub(super) words_from: Option<String>,
     pub(super) runs: Option<Runs>,
@@ -249,6 +253,7 @@ impl Row {
                 .map(|(verb, other)| (words(verb), words(other)))
                 .collect(),
             toolchain: self.toolchain,
+            ignores_case: self.ignores_case,
             aliases: self.aliases.clone(),
             words_from: self.words_from.clone(),
             runs: self.runs.clone(),

@@ -713,6 +713,10 @@ fn what_a_tool_expands_itself_is_read() {
         ".cargo/config.toml",
         "[alias]\nship = [\"publish\", \"--no-verify\"]\nboat = \"ship\"\n",
     );
+    at("ws/sub/more.toml", "[alias]\nm = [ # why\n 'publish' ]\n");
+    at("ws/other/.cargo/config.toml", "alias.o = 'publish'\n");
+    at(".kube/kuberc", "aliases:\n- name: zap\n  command: delete\n");
+    at("ws/sub/rc", "aliases:\n- command: delete\n  name: zip\n");
     at("ws/.cargo/config.toml", "[alias]\nlocal = \"publish\"\n");
     let home_is = format!("HOME={}", home.path().display());
     let cwd = home.path().join("ws/sub").display().to_string();
@@ -808,6 +812,14 @@ fn a_command_line_beyond_all_bounds_is_refused_and_an_ordinary_one_is_not() {
         (&[b"helm", b"upgrade", b"r"], &[b"--set", b"a=b"]),
         (&[b"aws", b"ec2", b"run-instances"], &[b"--tag", b"b"]),
         (&[b"gcloud", b"compute", b"instances", b"create"], &[b"--tag", b"b"]),
+        (&[b"az", b"login"], &[b"--tenant", b"b"]),
+        (&[b"gh", b"api", b"x"], &[b"-f", b"b"]),
+        (&[b"docker", b"run"], &[b"--network-alias", b"b"]),
+        (&[b"docker", b"compose"], &[b"-f", b"b"]),
+        (&[b"npm", b"run", b"x"], &[b"--opt", b"b"]),
+        (&[b"uv", b"run"], &[b"--with", b"b"]),
+        (&[b"cargo", b"test", b"--"], &[b"--skip", b"b"]),
+        (&[b"ssh"], &[b"-o", b"b"]),
         (&[b"node", b"x.js"], &[b"--opt", b"b"]),
         (&[b"bash", b"x.sh"], &[b"--opt", b"b"]),
         (&[b"npm", b"run", b"x", b"--"], &[b"--opt", b"b"]),

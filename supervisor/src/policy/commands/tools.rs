@@ -4,9 +4,6 @@ use super::table::{Program, Words};
 
 /// Readings of one command line; more belong to no command that runs.
 const READINGS_MAX: usize = 256;
-/// Places of a verb's second and later words.
-const PLACES_MAX: usize = 6;
-
 /// One reading of a tool's command line: the words of the verb, and where the rest begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verb<'a> {
@@ -43,13 +40,7 @@ pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'
     for _ in 1..program.words {
         let mut longer: Vec<Verb<'a>> = Vec::new();
         for verb in &last {
-            for at in program
-                .grammar
-                .operands(words, verb.rest)
-                .at
-                .into_iter()
-                .take(PLACES_MAX)
-            {
+            for at in program.grammar.plain_operands(words, verb.rest) {
                 let read = Verb {
                     words: verb.words.iter().copied().chain(words.get(at).copied()).collect(),
                     rest: at + 1,

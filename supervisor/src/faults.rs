@@ -1,0 +1,28 @@
+//! Panics where a test asks for one; compiled in by the feature `fault-injection` alone, which a release build refuses.
+
+#[cfg(all(feature = "fault-injection", not(debug_assertions)))]
+compile_error!("fault-injection is for test builds: it lets an environment variable break the supervisor");
+
+/// Panics when the supervisor's own `CAVRA_FAULT` is `POINT@N` and this is the N-th time that `POINT` is passed; with `POINT@N+` each later
+/// time too.
+#[cfg(feature = "fault-injection")]
+#[allow(clippy::panic, reason = "it is what this is for")]
+pub(crate) fn point(name: &str) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    let wanted = std::env::var("CAVRA_FAULT").unwrap_or_default();
+    let Some((point, times)) = wanted.split_once('@').filter(|(point, _)| *point == name) else {
+        return;
+    };
+    let passed = PASSED.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let struck = match times.strip_suffix('+') {
+        Some(from) => from.parse().is_ok_and(|from: u32| passed >= from),
+        None => times.parse().is_ok_and(|at: u32| passed == at),
+    };
+    assert!(!struck, "fault at {point}");
+}
+
+/// Nothing.
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub(crate) fn point(_name: &str) {}
