@@ -398,6 +398,11 @@ fn row(user: User, line: &str, wanted: &str, refused: Option<&str>) -> Verdict {
     let servers = Servers::start(&stage)?;
     let outcome = stage.session().pack(&servers.pack()).sh(&servers.line(line))?;
     assert_eq!(outcome.finished.stdout, wanted, "{}", outcome.finished.stderr);
+    assert!(
+        !outcome.finished.stderr.contains("ERROR"),
+        "{}",
+        outcome.finished.stderr
+    );
     let begins = refused.map(|text| servers.line(text));
     let reasons: Vec<&str> = outcome
         .records
