@@ -45,6 +45,8 @@ pub struct Plan {
     pub env: Vec<CString>,
     /// Its working folder.
     pub cwd: CString,
+    /// Resources (`RLIMIT_*`) and their limits, soft and hard; never above what the launcher has. setrlimit(2).
+    pub limits: Vec<(u32, u64)>,
     /// Landlock ruleset of the floor.
     pub floor: OwnedFd,
     /// Landlock ruleset that keeps the reaper's signals inside the tree; none before Linux 6.12.
@@ -88,6 +90,8 @@ pub enum Step {
     Exec = 6,
     /// fork.
     Fork = 7,
+    /// `setrlimit`.
+    Limits = 8,
 }
 
 impl Event {
@@ -119,6 +123,7 @@ impl Event {
             0x104 => Self::Failed(Step::Send, value),
             0x105 => Self::Failed(Step::Filter, value),
             0x106 => Self::Failed(Step::Exec, value),
+            0x108 => Self::Failed(Step::Limits, value),
             0x107 => Self::Failed(Step::Fork, value),
             _ => return None,
         })

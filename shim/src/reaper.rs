@@ -141,6 +141,11 @@ fn child(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, handover: &OwnedF
     }
     let argv = sys::Strings::new(&plan.argv);
     let env = sys::Strings::new(&plan.env);
+    for (resource, limit) in &plan.limits {
+        if let Err(error) = sys::limit(*resource, *limit) {
+            fail(Step::Limits, error);
+        }
+    }
     sys::be_dumpable();
     if let Err(error) = sys::restrict_self(plan.floor.as_raw_fd()) {
         fail(Step::Floor, error);

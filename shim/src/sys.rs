@@ -62,6 +62,28 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pair(fds))
 }
 
+/// `setrlimit(resource)` with `limit` for both, or the hard limit that is in force where that is lower. setrlimit(2).
+pub(crate) fn limit(resource: u32, limit: u64) -> io::Result<()> {
+    let mut now = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes two numbers to `now`, which outlives the call.
+    if unsafe { libc::getrlimit(resource, &raw mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let limit = limit.min(now.rlim_max);
+    let wanted = libc::rlimit {
+        rlim_cur: limit,
+        rlim_max: limit,
+    };
+    // SAFETY: the kernel reads two numbers from `wanted`, which outlives the call.
+    if unsafe { libc::setrlimit(resource, &raw const wanted) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// fork(2). The process has one thread, so the child may go on as any program.
 pub(crate) fn fork() -> io::Result<i32> {
     // SAFETY: one thread only (documented at `spawn`): no lock can be held by a thread that is not copied.

@@ -39,3 +39,23 @@ pub fn a_datagram_socket_can_send_nothing(user: User) -> Verdict {
     assert_eq!(arrived(), 0, "{}", outcome.finished.stdout);
     Ok(())
 }
+
+/// The kernel reports memberships to the network, whatever the socket may send.
+pub fn no_group_is_joined(user: User) -> Verdict {
+    let (stage, dns) = (Stage::new(user)?, Dns::serve(&[]));
+    let script = "
+import socket
+for family, level, option, group in (
+    (socket.AF_INET, 0, 35, socket.inet_aton('239.1.2.3') + bytes(4)),
+    (socket.AF_INET, 0, 39, socket.inet_aton('232.1.2.3') + bytes(4) + socket.inet_aton('192.0.2.1')),
+    (socket.AF_INET6, 41, 20, socket.inet_pton(socket.AF_INET6, 'ff15::99') + bytes(4)),
+    (socket.AF_INET, 0, 42, bytes(8) + bytes([2, 0, 0, 0]) + socket.inet_aton('239.1.2.3') + bytes(120)),
+):
+    try: socket.socket(family, socket.SOCK_DGRAM).setsockopt(level, option, group); print('LEAK')
+    except OSError as e: print(e.errno)
+";
+    stage.write("ws/join.py", script);
+    let outcome = stage.session().pack(&pack(&dns, 1)).run(["python3", "join.py"])?;
+    assert_eq!(outcome.finished.stdout, "1\n1\n1\n1\n", "{}", outcome.finished.stderr);
+    Ok(())
+}

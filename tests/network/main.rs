@@ -23,6 +23,7 @@ fn main() -> std::process::ExitCode {
             lookups::without_network_nothing_resolves,
             lookups::a_repository_chooses_no_resolver,
             datagrams::a_datagram_socket_can_send_nothing,
+            datagrams::no_group_is_joined,
         ])
         .main()
 }

@@ -25,6 +25,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=plain.serve_forever, daemon=True).start()
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain("cert.pem", "cert.key")
+# Clients offer another share first: a second hello is asked for.
+context.set_ecdh_curve("secp384r1")
 names = {}
 context.sni_callback = lambda s, name, c: names.__setitem__(s, name)
 server = socket.create_server(("127.0.0.1", 0), backlog=1200)
@@ -159,6 +161,18 @@ const ROWS: &[(&str, &str, &str, Option<&str>)] = &[
         None,
     ),
     (
+        "a share that the server takes at once",
+        "curl -sS --curves P-384 --cacert cert.pem https://api.test:%T/",
+        "sni=api.test\n",
+        None,
+    ),
+    (
+        "a second hello for another name",
+        "python3 twice.py other.test %T",
+        "cut off\n",
+        Some("a second hello that does not mean the name of the first"),
+    ),
+    (
         "node over TLS",
         "NODE_EXTRA_CA_CERTS=cert.pem node -e 'require(\"https\").get(\"https://api.test:%T/\", r => r.pipe(process.stdout))'",
         "sni=api.test\n",
@@ -249,6 +263,18 @@ const ROWS: &[(&str, &str, &str, Option<&str>)] = &[
         None,
     ),
     (
+        "a socket of IPv6",
+        "getent hosts api.test > out; python3 six.py %T",
+        "sni=api.test\n",
+        None,
+    ),
+    (
+        "asked again while it connects",
+        "python3 again.py %T",
+        "connected\nEISCONN\n",
+        None,
+    ),
+    (
         "64 MB there and back",
         "python3 bulk.py %T",
         "67108864\n67108864\n",
@@ -315,6 +341,38 @@ while left > 0: left -= s.send(b"y" * min(left, 1 << 16))
 print(s.recv(100).decode(), end="")
 "#;
 
+const SIX: &str = r#"
+import ssl, socket, sys
+s = socket.socket(socket.AF_INET6); s.connect(("::ffff:127.0.0.1", int(sys.argv[1])))
+t = ssl.create_default_context(cafile="cert.pem").wrap_socket(s, server_hostname="api.test")
+t.sendall(b"GET / HTTP/1.1\r\n\r\n"); print(t.recv(4096).decode().split("\r\n\r\n")[1], end="")
+"#;
+const TWICE: &str = r#"
+import ssl, socket, sys
+def hello(name):
+    out = ssl.MemoryBIO(); tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    try: tls.do_handshake()
+    except ssl.SSLWantReadError: return out.read()
+s = socket.create_connection(("api.test", int(sys.argv[2])))
+s.sendall(hello("api.test")); got = s.recv(43)
+# The server asks for a second hello.
+assert got[11:15] == bytes.fromhex("cf21ad74"), got
+try:
+    s.sendall(b"\x14\3\3\0\1\1" + hello(sys.argv[1]))
+    while s.recv(4096): pass
+    print("ended")
+except ConnectionResetError: print("cut off")
+"#;
+const AGAIN: &str = r#"
+import errno, select, socket, sys
+socket.getaddrinfo("api.test", 1)
+s = socket.socket(); s.setblocking(False); to = ("127.0.0.1", int(sys.argv[1]))
+first = s.connect_ex(to); assert first in (0, errno.EINPROGRESS), first
+select.select([], [s], []); assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+second = s.connect_ex(to); assert second in (0, errno.EISCONN), second
+print("connected"); print(errno.errorcode[s.connect_ex(to)])
+"#;
+
 /// One case a row.
 pub fn rows() -> Vec<Case> {
     let case = |(name, line, wanted, refused): &'static (&str, &str, &str, Option<&str>)| {
@@ -327,12 +385,24 @@ pub fn rows() -> Vec<Case> {
 
 fn row(user: User, line: &str, wanted: &str, refused: Option<&str>) -> Verdict {
     let stage = Stage::new(user)?;
-    for (name, text) in [("slow.py", SLOW), ("raw.py", RAW), ("bulk.py", BULK)] {
+    for (name, text) in [
+        ("slow.py", SLOW),
+        ("raw.py", RAW),
+        ("bulk.py", BULK),
+        ("six.py", SIX),
+        ("again.py", AGAIN),
+        ("twice.py", TWICE),
+    ] {
         stage.write(format!("ws/{name}"), text);
     }
     let servers = Servers::start(&stage)?;
     let outcome = stage.session().pack(&servers.pack()).sh(&servers.line(line))?;
     assert_eq!(outcome.finished.stdout, wanted, "{}", outcome.finished.stderr);
+    assert!(
+        !outcome.finished.stderr.contains("ERROR"),
+        "{}",
+        outcome.finished.stderr
+    );
     let begins = refused.map(|text| servers.line(text));
     let reasons: Vec<&str> = outcome
         .records

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub(super) struct Names {
     /// Programs whose C library asks in datagrams only.
     datagrams_only: Mutex<HashMap<ObjectId, bool>>,
     hosts: Mutex<BTreeMap<String, Host>>,
+    /// The session is over: what ends now was told of already, or has no records to go into.
+    over: AtomicBool,
 }
 
 /// What went to one host, for the summary.
@@ -197,6 +199,7 @@ impl Boundary {
         if let Some(relay) = self.names.relay() {
             relay.end(self);
         }
+        self.names.over.store(true, Ordering::Release);
     }
 
     /// Each host that connections by name went to.
@@ -332,6 +335,9 @@ impl Guard for Boundary {
     }
 
     fn ended(&self, plan: &Plan<Who>, carried: &Carried) {
+        if self.names.over.load(Ordering::Acquire) {
+            return;
+        }
         let name = carried
             .name
             .get()
@@ -359,7 +365,10 @@ impl Guard for Boundary {
             exe: printable(&plan.who.program.path),
             ..Draft::default()
         };
-        if let Err(error) = self.journal.append(draft, Durability::Buffered) {
+        // Between the two looks the journal can have been closed.
+        if let Err(error) = self.journal.append(draft, Durability::Buffered)
+            && !self.names.over.load(Ordering::Acquire)
+        {
             tracing::error!(%error, "the end of a connection could not be recorded");
         }
         self.names.count(host, |host| {

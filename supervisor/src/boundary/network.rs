@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -210,7 +210,7 @@ fn carried(call: &Call<'_>, socket: OwnedFd, bytes: &[u8], proof: Proof) -> Resu
         let Proof { to, verify, names } = proof;
         let who = call.who();
         let plan = Plan {
-            upstream,
+            upstream: Mutex::new(Some(upstream)),
             to,
             verify,
             names,

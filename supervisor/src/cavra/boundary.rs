@@ -38,6 +38,7 @@ impl Boundary {
             system_trees: &trees,
             env: &|_| None,
             agent: "",
+            admits: None,
         })?;
         Ok(Self { policy })
     }

@@ -34,6 +34,7 @@ Examples:
   cavractl approvals approve apr_0123456789ab --reason 'reviewed, fine'
   cavractl evidence show ~/.local/state/cavra/sessions/ses_0123456789ab --decision block
   cavractl evidence verify ./evidence && echo whole
+  cavractl policy explain .env                            what decides, from which pack and line
   cavractl decide --policy cavra-hipaa read_file a/phi/1.json
   cavractl policy coverage cavra-pci-dss                  which control each rule serves
   cavractl doctor                                         what this machine lacks";
@@ -46,13 +47,13 @@ enum Command {
     /// Decision records of sessions
     #[command(subcommand)]
     Evidence(evidence::Evidence),
+    /// Packs: check, explain, compare, try, sign
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Answer requests of CAVRA's adapters: 0 allow, 1 block, 4 require_approval, 2 no request
     Decide(Box<decide::Decide>),
     /// Answer such requests on a unix socket, as CAVRA's daemon does
     Serve(serve::Serve),
-    /// What packs hold, and what they answer
-    #[command(subcommand)]
-    Policy(policy::Policy),
     /// Show what is enforced on this machine, what is not and why; 0 only at full strength
     Doctor {
         /// As a JSON array
@@ -142,10 +143,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let said = match cavractl.command {
         Command::Approvals(command) => command.run(Style::of_stdout()),
+        Command::Policy(command) => command.run(Style::of_stdout()),
         Command::Evidence(command) => command.run(Style::of_stdout(), &mut io::BufWriter::new(io::stdout().lock())),
         Command::Decide(command) => command.run(),
         Command::Serve(command) => command.run(),
-        Command::Policy(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();

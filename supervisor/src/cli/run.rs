@@ -43,6 +43,9 @@ pub(super) struct CavraRun {
     /// A pack by id or file; several are all in force
     #[arg(long, value_name = "ID|FILE")]
     policy: Vec<String>,
+    /// Refuse packs that no trusted key signed (`cavractl policy sign`), and profiles that are not built in
+    #[arg(long)]
+    require_signed: bool,
     /// Whether decisions take effect or are only recorded
     #[arg(long)]
     mode: Option<ModeArgument>,
@@ -125,6 +128,7 @@ impl CavraRun {
             workspace: self.workspace,
             profile: self.profile,
             policy: self.policy,
+            require_signed: self.require_signed,
             mode: self.mode.map(|mode| match mode {
                 ModeArgument::Enforce => Mode::Enforce,
                 ModeArgument::Audit => Mode::Audit,

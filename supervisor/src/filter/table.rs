@@ -282,21 +282,40 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
     calls!(rows, tracing, "a tracer changes what was decided (K38)", ptrace process_vm_writev);
 }
 
+/// Options that join a multicast or anycast group: the kernel then sends reports that name it, from a socket that may send nothing.
+/// IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP; include/uapi/linux/in.h and in6.h.
+const MULTICAST: &[(i32, i32)] = &[
+    (libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP),
+    (libc::IPPROTO_IP, libc::IP_ADD_SOURCE_MEMBERSHIP),
+    (libc::IPPROTO_IP, 42),
+    (libc::IPPROTO_IP, 46),
+    (libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP),
+    (libc::IPPROTO_IPV6, 27),
+    (libc::IPPROTO_IPV6, 42),
+    (libc::IPPROTO_IPV6, 46),
+];
+
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
         accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
     rows.push(Row {
         name: "setsockopt",
         nr: nr::setsockopt,
-        cases: vec![(
+        cases: [(
             Notify,
             vec![
                 Is(1, Low32, low(libc::SOL_SOCKET)),
                 Is(2, Low32, low(libc::SO_REUSEPORT)),
             ],
-        )],
+        )]
+        .into_iter()
+        .chain(MULTICAST.iter().map(|(level, option)| {
+            let test = vec![Is(1, Low32, low(*level)), Is(2, Low32, low(*option))];
+            (Refuse(Errno::EPERM), test)
+        }))
+        .collect(),
         otherwise: Native,
-        reason: "a shared port may have listeners of others, so the session must know that it shares",
+        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it",
     });
     calls!(rows, Notify, "names an address, or takes one by listening without", connect bind listen);
     let fastopen = |arg| {

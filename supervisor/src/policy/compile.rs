@@ -1,6 +1,7 @@
 //! From a merged pack to the rules that are in force: patterns expanded, subjects checked, each rule with its place.
 
 use super::diagnostics::{Code, Diagnostics, Span};
+use super::matcher::Rules;
 use super::network::Entry;
 use super::node::Node;
 use super::pack::Merged;
@@ -42,9 +43,11 @@ pub(super) fn holds(by: &[By], subject: &dyn Subject) -> bool {
 /// One layer's pack with its parents.
 #[derive(Default)]
 pub(super) struct Compiled {
-    pub(super) read: Vec<PatternRule>,
-    pub(super) write: Vec<PatternRule>,
-    pub(super) commands: Vec<PatternRule>,
+    /// `metadata.id`.
+    pub(super) id: String,
+    pub(super) read: Rules,
+    pub(super) write: Rules,
+    pub(super) commands: Rules,
     pub(super) connect: Vec<NetRule>,
     pub(super) bind: Vec<NetRule>,
     pub(super) resolvers: Vec<std::net::SocketAddr>,
@@ -53,6 +56,16 @@ pub(super) struct Compiled {
     pub(super) default_write: Option<Rule>,
     pub(super) default_command: Option<Rule>,
     pub(super) default_network: Option<Rule>,
+}
+
+/// A pack while its rules are gathered.
+#[derive(Default)]
+struct Lists {
+    read: Vec<PatternRule>,
+    write: Vec<PatternRule>,
+    commands: Vec<PatternRule>,
+    /// The rest of the pack.
+    out: Compiled,
 }
 
 /// Who is started, for rules that ask.
@@ -173,10 +186,10 @@ impl Maker<'_> {
     }
 
     pub(super) fn compile(&mut self) -> Compiled {
-        let mut out = Compiled::default();
+        let mut lists = Lists::default();
         let root = &self.pack.node;
         for decision in Decision::ALL.into_iter().rev() {
-            for (op, rules) in [("read", &mut out.read), ("write", &mut out.write)] {
+            for (op, rules) in [("read", &mut lists.read), ("write", &mut lists.write)] {
                 let list = root.at(&["filesystem", &format!("{decision}_{op}")]);
                 for entry in list.map(Node::items).unwrap_or_default() {
                     let text = entry.text().unwrap_or_default();
@@ -198,7 +211,7 @@ impl Maker<'_> {
                 if decision == Decision::Block && (text.contains("apply") || text.contains("delete")) {
                     rule.severity = Severity::Critical;
                 }
-                out.commands.push(PatternRule {
+                lists.commands.push(PatternRule {
                     globs: self.command(text, entry.span, decision.into()),
                     except: Vec::new(),
                     by: Vec::new(),
@@ -206,9 +219,21 @@ impl Maker<'_> {
                 });
             }
         }
-        self.network(&mut out);
-        self.rules(&mut out);
-        self.git(&mut out);
+        for adapters in ["mcp", "approvals", "evidence", "compliance"] {
+            if let Some(node) = root.get(adapters) {
+                let text =
+                    format!("`{adapters}` is CAVRA's, for its adapters: the kernel boundary neither sees nor needs it");
+                self.diagnostics.note(node.span, &text);
+            }
+        }
+        self.network(&mut lists.out);
+        self.rules(&mut lists);
+        self.git(&mut lists.out);
+        let mut out = lists.out;
+        out.id.clone_from(&self.pack.id);
+        out.read = Rules::new(lists.read);
+        out.write = Rules::new(lists.write);
+        out.commands = Rules::new(lists.commands);
         out.default_read = self.default(&["filesystem", "default_read"], "filesystem.default", "read");
         out.default_write = self.default(&["filesystem", "default_write"], "filesystem.default", "write");
         out.default_command = self.default(&["commands", "default"], "commands.default", "");
@@ -295,6 +320,10 @@ impl Maker<'_> {
                     ("connect", &mut out.connect)
                 };
                 let rule = self.rule("network", what, decision, text, span);
+                if entry.is_udp() && decision < Decision::Block {
+                    let text = "datagrams are received and not sent yet: a `udp:` entry that allows has no effect";
+                    self.diagnostics.note(span, text);
+                }
                 let entry = entry.deciding(decision);
                 list.push(NetRule { entry, by, rule });
             }
@@ -308,7 +337,7 @@ impl Maker<'_> {
     }
 
     /// `rules`: each with more to say than a list's entry.
-    fn rules(&mut self, out: &mut Compiled) {
+    fn rules(&mut self, lists: &mut Lists) {
         let mut ids: std::collections::HashMap<&str, (Decision, u32)> = std::collections::HashMap::new();
         for entry in self.pack.node.get("rules").map(Node::items).unwrap_or_default() {
             // A wrong decision is an error already; the rest of the rule is looked at all the same.
@@ -333,7 +362,7 @@ impl Maker<'_> {
             for action in entry.get("action").map(Node::items).unwrap_or_default() {
                 for pattern in entry.get("match").map(Node::items).unwrap_or_default() {
                     self.own(
-                        out,
+                        lists,
                         entry,
                         action.text().unwrap_or_default(),
                         pattern,
@@ -345,7 +374,7 @@ impl Maker<'_> {
         }
     }
 
-    fn own(&mut self, out: &mut Compiled, entry: &Node, action: &str, node: &Node, decision: Decision, by: Vec<By>) {
+    fn own(&mut self, lists: &mut Lists, entry: &Node, action: &str, node: &Node, decision: Decision, by: Vec<By>) {
         let (area, what) = match action {
             "read_file" => ("filesystem", "read"),
             "write_file" => ("filesystem", "write"),
@@ -379,9 +408,9 @@ impl Maker<'_> {
             match Entry::parse(pattern, self.scope) {
                 Ok(entry) => {
                     let (op, list) = if what == "bind" {
-                        (NetOp::Bind, &mut out.bind)
+                        (NetOp::Bind, &mut lists.out.bind)
                     } else {
-                        (NetOp::Connect, &mut out.connect)
+                        (NetOp::Connect, &mut lists.out.connect)
                     };
                     let entry = entry.for_operation(op).deciding(decision);
                     list.push(NetRule { entry, by, rule });
@@ -403,9 +432,9 @@ impl Maker<'_> {
             _ => self.command(pattern, node.span, decision.into()),
         };
         let list = match (area, what) {
-            ("filesystem", "read") => &mut out.read,
-            ("filesystem", _) => &mut out.write,
-            _ => &mut out.commands,
+            ("filesystem", "read") => &mut lists.read,
+            ("filesystem", _) => &mut lists.write,
+            _ => &mut lists.commands,
         };
         list.push(PatternRule {
             globs,

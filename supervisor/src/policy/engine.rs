@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
+use super::matcher::Rules;
 use super::network::Entry;
 use super::pattern::{Glob, is_below};
 use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Subject, Verdict};
@@ -54,99 +55,48 @@ impl Policy {
         innermost(&self.system) > innermost(&self.own)
     }
 
-    fn layers<'p>(
-        &'p self,
-        answer: impl Fn(&'p Compiled) -> Option<&'p Rule>,
-        default: impl Fn(&'p Compiled) -> Option<&'p Rule>,
-        needed: impl Fn() -> bool,
-        fallback: &'p Rule,
-    ) -> Verdict<'p> {
-        let mut strictest: Option<&'p Rule> = None;
-        for (layer, pack) in &self.packs {
-            let found = answer(pack).or_else(|| {
-                let stated = default(pack)?;
-                // A need turns only a launch layer's stated default into allow.
-                Some(
-                    if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() {
-                        &self.needs.rule
-                    } else {
-                        stated
-                    },
-                )
-            });
-            if let Some(rule) = found
-                && strictest.is_none_or(|old| rule.decision > old.decision)
-            {
-                strictest = Some(rule);
-            }
-        }
-        let rule = strictest.unwrap_or(fallback);
-        Verdict {
-            decision: rule.decision,
-            rule,
-        }
-    }
-
-    fn path_rule<'p>(&self, rules: &'p [PatternRule], path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
-        let system = self.in_system(path);
-        let mut strictest: Option<&'p Rule> = None;
-        for rule in rules {
-            if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                && rule
-                    .globs
-                    .iter()
-                    .any(|glob| (!system || glob.reaches_system()) && glob.matches(path))
-                && !rule.except.iter().any(|glob| glob.matches(path))
-                && holds(&rule.by, by)
-            {
-                strictest = Some(&rule.rule);
-            }
-        }
-        strictest
-    }
-
     /// The answer for a path.
     pub fn file(&self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        let [fallback, ..] = &self.fallback;
-        match op {
-            FileOp::Read => self.layers(
-                |pack| self.path_rule(&pack.read, path, by),
-                |pack| pack.default_read.as_ref(),
-                || self.needs.read.iter().any(|glob| glob.matches(path)),
-                fallback,
-            ),
-            FileOp::Write => self.layers(
-                |pack| self.path_rule(&pack.write, path, by),
-                |pack| pack.default_write.as_ref(),
-                || self.needs.write.iter().any(|glob| glob.matches(path)),
-                fallback,
-            ),
-        }
+        self.whole().file(op, path, by)
     }
 
     /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
     /// nothing below can be read either.
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        let below = match dir {
-            b"/" => dir.to_vec(),
-            _ => [dir, b"/"].concat(),
-        };
-        let leads = |globs: &[Glob]| globs.iter().any(|glob| glob.may_match_after(&below));
-        let [fallback, ..] = &self.fallback;
-        self.layers(
-            |pack| {
-                self.path_rule(&pack.read, dir, by)
-                    .max_by_decision(self.path_rule(&pack.read, &below, by))
-            },
-            |pack| {
-                let default = pack.default_read.as_ref()?;
-                let looser = |rule: &&PatternRule| rule.rule.decision < default.decision;
-                let some = pack.read.iter().filter(looser).any(|rule| leads(&rule.globs));
-                (!some).then_some(default)
-            },
-            || leads(&self.needs.read),
-            fallback,
-        )
+        self.whole().names(dir, by)
+    }
+
+    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
+    pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
+        self.whole().command(&meaning(&self.table, command), by)
+    }
+
+    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
+    pub fn network(&self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'_> {
+        self.whole().network(op, endpoint, by)
+    }
+
+    fn whole(&self) -> View<'_> {
+        View {
+            policy: self,
+            packs: &self.packs,
+        }
+    }
+
+    /// Each pack in force by itself; what it does not answer has the rule of [`Layer::Default`].
+    pub(super) fn each(&self) -> impl Iterator<Item = (Layer, &str, View<'_>)> {
+        self.packs.iter().map(|pack| {
+            let view = View {
+                policy: self,
+                packs: std::slice::from_ref(pack),
+            };
+            (pack.0, pack.1.id.as_str(), view)
+        })
+    }
+
+    /// What a command may mean.
+    pub(super) fn meaning(&self, command: &Command<'_>) -> Meaning {
+        meaning(&self.table, command)
     }
 
     /// Whether moving a folder keeps each rule's answer for everything below it.
@@ -160,7 +110,7 @@ impl Policy {
             && self.packs.iter().all(|(_, pack)| {
                 pack.read
                     .iter()
-                    .chain(&pack.write)
+                    .chain(pack.write.iter())
                     .all(|rule| same(&rule.globs) && same(&rule.except))
             })
     }
@@ -171,7 +121,7 @@ impl Policy {
         let rules = self
             .packs
             .iter()
-            .flat_map(|(_, pack)| pack.read.iter().chain(&pack.write));
+            .flat_map(|(_, pack)| pack.read.iter().chain(pack.write.iter()));
         let globs = rules
             .filter(|rule| rule.rule.decision >= Decision::RequireApproval)
             .flat_map(|rule| &rule.globs);
@@ -204,103 +154,15 @@ impl Policy {
         names
     }
 
-    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
-    pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let meaning = meaning(&self.table, command);
-        let Meaning { lines, pushes, .. } = &meaning;
-        if meaning.unreadable {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.unreadable,
-            };
-        }
-        let [_, fallback, _] = &self.fallback;
-        self.layers(
-            |pack| {
-                let mut strictest: Option<&Rule> = None;
-                for rule in &pack.commands {
-                    if strictest.is_none_or(|old| rule.rule.decision > old.decision)
-                        && lines.iter().any(|line| {
-                            rule.globs.iter().any(|g| g.matches(line)) && !rule.except.iter().any(|g| g.matches(line))
-                        })
-                        && holds(&rule.by, by)
-                    {
-                        strictest = Some(&rule.rule);
-                    }
-                }
-                // An allow where commands are else held: by what is certain, not by all that the command may mean.
-                let stated = pack
-                    .default_command
-                    .as_ref()
-                    .map_or(Decision::RequireApproval, |rule| rule.decision);
-                let strictest = strictest.filter(|rule| rule.decision >= stated || self.is_certain(&meaning, pack, by));
-                let protected = pack.protected.as_ref().filter(|(branches, _)| {
-                    pushes.iter().any(|target| match target {
-                        PushTarget::Unresolved => true,
-                        PushTarget::Branch(name) => branches.iter().any(|branch| branch.matches(name)),
-                    })
-                });
-                strictest.max_by_decision(protected.map(|(_, rule)| rule))
-            },
-            |pack| pack.default_command.as_ref(),
-            || false,
-            fallback,
-        )
-    }
-
     /// Whether a rule of the pack matches what the command is for certain.
     fn is_certain(&self, meaning: &Meaning, pack: &Compiled, by: &dyn Subject) -> bool {
         let reserved = |path: &[u8]| {
             self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
         };
-        meaning.program.lines(&self.table, reserved).iter().any(|line| {
-            pack.commands.iter().any(|rule| {
-                rule.globs.iter().any(|glob| glob.matches(line))
-                    && !rule.except.iter().any(|glob| glob.matches(line))
-                    && holds(&rule.by, by)
-            })
-        })
-    }
-
-    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
-    pub fn network(&self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let strictest = |rules: &'_ [NetRule]| -> Option<usize> {
-            let matching = rules
-                .iter()
-                .enumerate()
-                .filter(|(_, rule)| rule.entry.matches(endpoint) && holds(&rule.by, by));
-            matching
-                .max_by_key(|(_, rule)| rule.rule.decision)
-                .map(|(index, _)| index)
-        };
-        if op == NetOp::Connect
-            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
-            && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
-            && !self.names_exactly(*ip, endpoint, by)
-        {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.metadata,
-            };
-        }
-        let [free, _, fallback] = &self.fallback;
-        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
-        if op == NetOp::Bind {
-            let rule_for =
-                |pack| -> Option<&Rule> { list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule) };
-            return self.layers(
-                rule_for,
-                |pack| if loopback { None } else { pack.default_network.as_ref() },
-                || false,
-                if loopback { free } else { fallback },
-            );
-        }
-        self.layers(
-            |pack| list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule),
-            |pack| pack.default_network.as_ref(),
-            || self.needs.network.iter().any(|entry| entry.matches(endpoint)),
-            fallback,
-        )
+        let lines = meaning.program.lines(&self.table, reserved);
+        lines
+            .iter()
+            .any(|line| pack.commands.strictest(line, false, by).is_some())
     }
 
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
@@ -346,6 +208,178 @@ impl Policy {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+}
+
+/// Some of the packs, asked together.
+#[derive(Clone, Copy)]
+pub(super) struct View<'p> {
+    policy: &'p Policy,
+    packs: &'p [(Layer, Compiled)],
+}
+
+impl<'p> View<'p> {
+    fn layers(
+        self,
+        answer: impl Fn(&'p Compiled) -> Option<&'p Rule>,
+        default: impl Fn(&'p Compiled) -> Option<&'p Rule>,
+        needed: impl Fn() -> bool,
+        fallback: &'p Rule,
+    ) -> Verdict<'p> {
+        let mut strictest: Option<&'p Rule> = None;
+        for (layer, pack) in self.packs {
+            let found = answer(pack).or_else(|| {
+                let stated = default(pack)?;
+                // A need turns only a launch layer's stated default into allow.
+                Some(
+                    if *layer == Layer::Launch && stated.decision != Decision::Allow && needed() {
+                        &self.policy.needs.rule
+                    } else {
+                        stated
+                    },
+                )
+            });
+            if let Some(rule) = found
+                && strictest.is_none_or(|old| rule.decision > old.decision)
+            {
+                strictest = Some(rule);
+            }
+        }
+        let rule = strictest.unwrap_or(fallback);
+        Verdict {
+            decision: rule.decision,
+            rule,
+        }
+    }
+
+    fn path_rule(self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
+        rules
+            .strictest(path, self.policy.in_system(path), by)
+            .map(|found| &found.rule)
+    }
+
+    /// The answer for a path.
+    pub(super) fn file(self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'p> {
+        let [fallback, ..] = &self.policy.fallback;
+        match op {
+            FileOp::Read => self.layers(
+                |pack| self.path_rule(&pack.read, path, by),
+                |pack| pack.default_read.as_ref(),
+                || self.policy.needs.read.iter().any(|glob| glob.matches(path)),
+                fallback,
+            ),
+            FileOp::Write => self.layers(
+                |pack| self.path_rule(&pack.write, path, by),
+                |pack| pack.default_write.as_ref(),
+                || self.policy.needs.write.iter().any(|glob| glob.matches(path)),
+                fallback,
+            ),
+        }
+    }
+
+    /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
+    /// nothing below can be read either.
+    pub(super) fn names(self, dir: &[u8], by: &dyn Subject) -> Verdict<'p> {
+        let below = match dir {
+            b"/" => dir.to_vec(),
+            _ => [dir, b"/"].concat(),
+        };
+        let leads = |globs: &[Glob]| globs.iter().any(|glob| glob.may_match_after(&below));
+        let [fallback, ..] = &self.policy.fallback;
+        self.layers(
+            |pack| {
+                self.path_rule(&pack.read, dir, by)
+                    .max_by_decision(self.path_rule(&pack.read, &below, by))
+            },
+            |pack| {
+                let default = pack.default_read.as_ref()?;
+                let looser = |rule: &&PatternRule| rule.rule.decision < default.decision;
+                let some = pack.read.iter().filter(looser).any(|rule| leads(&rule.globs));
+                (!some).then_some(default)
+            },
+            || leads(&self.policy.needs.read),
+            fallback,
+        )
+    }
+
+    /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
+    pub(super) fn command(self, meaning: &Meaning, by: &dyn Subject) -> Verdict<'p> {
+        if meaning.unreadable {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.policy.unreadable,
+            };
+        }
+        let [_, fallback, _] = &self.policy.fallback;
+        self.layers(
+            |pack| {
+                let strictest = meaning
+                    .lines
+                    .iter()
+                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .map(|found| &found.rule)
+                    .reduce(|a, b| if b.decision > a.decision { b } else { a });
+                // An allow where commands are else held: by what is certain, not by all that the command may mean.
+                let stated = pack
+                    .default_command
+                    .as_ref()
+                    .map_or(Decision::RequireApproval, |rule| rule.decision);
+                let strictest =
+                    strictest.filter(|rule| rule.decision >= stated || self.policy.is_certain(meaning, pack, by));
+                let protected = pack.protected.as_ref().filter(|(branches, _)| {
+                    meaning.pushes.iter().any(|target| match target {
+                        PushTarget::Unresolved => true,
+                        PushTarget::Branch(name) => branches.iter().any(|branch| branch.matches(name)),
+                    })
+                });
+                strictest.max_by_decision(protected.map(|(_, rule)| rule))
+            },
+            |pack| pack.default_command.as_ref(),
+            || false,
+            fallback,
+        )
+    }
+
+    /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
+    pub(super) fn network(self, op: NetOp, endpoint: &Endpoint<'_>, by: &dyn Subject) -> Verdict<'p> {
+        let strictest = |rules: &'_ [NetRule]| -> Option<usize> {
+            let matching = rules
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| rule.entry.matches(endpoint) && holds(&rule.by, by));
+            matching
+                .max_by_key(|(_, rule)| rule.rule.decision)
+                .map(|(index, _)| index)
+        };
+        if op == NetOp::Connect
+            && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
+            && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && !self.policy.names_exactly(*ip, endpoint, by)
+        {
+            return Verdict {
+                decision: Decision::Block,
+                rule: &self.policy.metadata,
+            };
+        }
+        let [free, _, fallback] = &self.policy.fallback;
+        let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());
+        if op == NetOp::Bind {
+            let rule_for = |pack: &'p Compiled| -> Option<&'p Rule> {
+                list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule)
+            };
+            return self.layers(
+                rule_for,
+                |pack| if loopback { None } else { pack.default_network.as_ref() },
+                || false,
+                if loopback { free } else { fallback },
+            );
+        }
+        self.layers(
+            |pack| list(pack, op).get(strictest(list(pack, op))?).map(|rule| &rule.rule),
+            |pack| pack.default_network.as_ref(),
+            || self.policy.needs.network.iter().any(|entry| entry.matches(endpoint)),
+            fallback,
+        )
     }
 }
 

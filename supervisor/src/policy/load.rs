@@ -11,7 +11,7 @@ use super::diagnostics::{Code, Diagnostics};
 use super::engine::{Needs, Policy};
 use super::network::Entry;
 use super::node::Node;
-use super::pack::{Library, Part};
+use super::pack::{Admits, Library, Part};
 use super::pattern::{Role, expand};
 use super::profile::Profile;
 use super::types::{Layer, Mode, Rule, Scope};
@@ -37,11 +37,14 @@ pub struct Request<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// `--agent-id`, for rules that are about one agent.
     pub agent: &'a str,
+    /// Judges each pack's file before it counts; for signatures.
+    pub admits: Option<&'a Admits<'a>>,
 }
 
 /// Reads and compiles everything; all errors of all packs in one answer. A policy is whole or it is not.
 pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     let mut library = Library::new(request.search);
+    library.admits = request.admits;
     let mut packs: Vec<(Layer, Compiled)> = Vec::new();
     let mut parts: Vec<Part> = Vec::new();
     let mut table = Arc::clone(Table::shipped());

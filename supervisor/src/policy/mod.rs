@@ -1,31 +1,46 @@
 //! Packs, layers, compiler, matcher, explain; knows nothing of system calls.
 
 mod builtin;
+mod canonical;
 mod commands;
+mod compare;
 mod compile;
 mod diagnostics;
 mod engine;
+mod explain;
 mod hostname;
 mod links;
+mod lint;
 mod load;
+mod matcher;
 mod names;
 mod network;
 pub(crate) mod node;
 pub(crate) mod pack;
 mod pattern;
+mod place;
+mod probe;
 mod profile;
 mod roots;
 pub(crate) mod shape;
+mod sign;
 pub mod tables;
 mod types;
 
+pub use canonical::{CompiledPack, Target, compiled};
+pub use compare::{Change, Changes, Way, compare};
 pub use compile::Session;
 pub use diagnostics::{Code, Colour, Diagnostic, Diagnostics, Span};
 pub use engine::Policy;
+pub use explain::{Because, Explanation, Question, Said, explain};
 pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
+pub use pack::Admits;
 pub(crate) use pattern::Glob;
+pub use place::Place;
+pub use probe::{Address, Named, Probe, unprintable};
 pub use profile::{Env, Limits, Needs, Profile};
+pub use sign::{SignatureError, SignatureFile, sign, signature_path, trust_folders, verify};
 pub use types::{
     Command, Endpoint, FileOp, Layer, Mode, NetOp, Nobody, Rule, Scope, Source, Subject, Trust, Verdict, Verify,
 };
@@ -42,5 +57,7 @@ pub fn profile_schema() -> serde_json::Value {
     shape::document("cavra-run profile", &shape::PROFILE_SHAPE)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -252,6 +252,7 @@ mod tests {
             system_trees: &[],
             env: &|_| None,
             agent: "",
+            admits: None,
         })
         .unwrap()
     }

@@ -37,7 +37,7 @@ pub(crate) struct Merged {
 }
 
 /// Why a file does not count, if it does not: its path and text.
-pub(crate) type Admits = dyn Fn(&Path, &str) -> Result<(), String>;
+pub type Admits<'a> = dyn Fn(&Path, &str) -> Result<(), String> + 'a;
 
 /// Reads packs; what is wrong with any of them gathers in `diagnostics`.
 pub(crate) struct Library<'a> {
@@ -46,7 +46,7 @@ pub(crate) struct Library<'a> {
     /// Everything that was found wrong.
     pub(crate) diagnostics: Diagnostics,
     /// Judges each file before it counts; for signatures.
-    pub(crate) admits: Option<&'a Admits>,
+    pub(crate) admits: Option<&'a Admits<'a>>,
 }
 
 /// Where a name of a pack was written, for messages.

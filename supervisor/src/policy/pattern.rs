@@ -109,7 +109,17 @@ impl Glob {
     /// Whether some path that begins with `text` can match.
     #[must_use]
     pub(crate) fn may_match_after(&self, text: &[u8]) -> bool {
-        self.positions(text).contains(&true)
+        let Some((first, rest)) = self.parts.split_first() else {
+            return false;
+        };
+        if first.starts_with(text) {
+            return true;
+        }
+        // Behind the first star anything may come.
+        let behind = text.strip_prefix(first.as_slice()).filter(|_| !rest.is_empty());
+        behind.is_some_and(|behind| {
+            self.newlines || !behind.contains(&b'\n') || rest.iter().any(|part| part.contains(&b'\n'))
+        })
     }
 
     /// The positions of the pattern's automaton after `text`: equal sets answer equally for whatever follows.
@@ -160,7 +170,8 @@ impl Glob {
     /// Whether every path below `old` matches exactly when the same path below `new` does.
     #[must_use]
     pub(crate) fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
-        self.positions(old) == self.positions(new)
+        let dead = |text| !self.may_match_after(text);
+        (dead(old) && dead(new)) || self.positions(old) == self.positions(new)
     }
 
     /// Whether it may match in system trees.

@@ -84,6 +84,8 @@ const SERVICES: &[(&str, Errno)] = &[
     ("*/docker.sock", Errno::EACCES),
     ("*/containerd/*.sock*", Errno::EACCES),
     ("*/podman/*.sock", Errno::EACCES),
+    // First of those that match: libraries then ask the session's own resolver.
+    ("/run/systemd/resolve/*", Errno::ENOENT),
     ("/run/systemd/*", Errno::EACCES),
     ("/run/dbus/*", Errno::EACCES),
     ("/run/user/*", Errno::EACCES),

@@ -81,6 +81,7 @@ impl Machine {
             system_trees: &self.system,
             env: &|_| None,
             agent: "tester",
+            admits: None,
         })
     }
 
@@ -226,6 +227,7 @@ fn a_workspace_in_a_system_tree_keeps_its_patterns_by_name() {
             system_trees: &world.system,
             env: &|_| None,
             agent: "",
+            admits: None,
         })
         .unwrap();
         let found = policy.file(FileOp::Read, path.as_bytes(), &Nobody).decision;
@@ -511,6 +513,113 @@ fn what_comes_with_the_program_loads_and_names_its_lines() {
     );
     assert_eq!(Profile::load(Some("claude"), "x", &[]).unwrap().name, "claude");
     drop(world.dir);
+}
+
+#[test]
+fn what_never_answers_is_told_with_its_place() {
+    for (packs, says) in [
+        (
+            vec!["filesystem: {block_read: ['iam/**'], allow_read: ['iam/x/**']}"],
+            Some("launch0.yaml:2:51: allow `iam/x/**` never answers"),
+        ),
+        (
+            vec!["filesystem: {block_read: ['iam/x/**'], allow_read: ['iam/**']}"],
+            None,
+        ),
+        (vec!["filesystem: {block_read: ['**/x'], allow_read: [/usr/x]}"], None),
+        (
+            vec!["commands: {block: ['a*'], allow: ['ab']}"],
+            Some("allow `ab` never answers"),
+        ),
+        (
+            vec!["commands: {allow: ['ab']}", "commands: {block: ['a*']}"],
+            Some("`a*` in"),
+        ),
+        (
+            vec!["rules: [{action: read_file, match: a, except: ['*'], decision: block}]"],
+            Some("never matches"),
+        ),
+        (
+            vec!["rules: [{action: read_file, match: a, except: [b], decision: block}]\nfilesystem: {allow_read: [a]}"],
+            None,
+        ),
+        (vec!["mcp: {allowed_servers: [x]}"], Some("`mcp` is CAVRA's")),
+        (
+            vec!["filesystem: {block_read: ['a.{x,y}']}"],
+            Some("stand for themselves"),
+        ),
+        (vec!["metadata: {id: x, owner: me}"], Some("`metadata.owner` is kept")),
+    ] {
+        let mut world = Machine::new();
+        for pack in &packs {
+            world = world.with(pack);
+        }
+        let warnings = world.policy().warnings().join("\n");
+        match says {
+            Some(says) => assert!(warnings.contains(says), "{packs:?}: {warnings}"),
+            None => assert_eq!(warnings, "", "{packs:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_explanation_is_the_engines_answer_and_each_packs_part() {
+    use super::{Question, explain};
+    let world = Machine::new()
+        .with("filesystem: {block_write: [a]}\ncommands: {default: allow}")
+        .with("filesystem: {default_write: require_approval}")
+        .machine("commands: {block: ['kubectl delete*']}");
+    let policy = world.policy();
+    let path = world.path("ws/a");
+    let found = explain(&policy, &Question::File(FileOp::Write, &path), &Nobody);
+    let parts = |found: &super::Explanation| -> Vec<(String, Option<String>)> {
+        let parts = found.packs.iter();
+        parts
+            .map(|said| {
+                (
+                    said.policy_pack.clone(),
+                    said.because.as_ref().map(|because| because.decision.clone()),
+                )
+            })
+            .collect()
+    };
+    let row = |pack: &str, decision: Option<&str>| (pack.to_owned(), decision.map(str::to_owned));
+    assert_eq!(found.answer.decision, "block");
+    assert!(
+        found
+            .answer
+            .source
+            .as_ref()
+            .is_some_and(|source| source.ends_with("launch0.yaml:2:28"))
+    );
+    assert_eq!(found.packs.len(), 3);
+    assert_eq!(
+        parts(&found),
+        [
+            row("machine", None),
+            row("launch0", Some("block")),
+            row("launch1", Some("require_approval"))
+        ]
+    );
+    let command = run("/usr/bin/kubectl", &["kubectl", "--context", "p", "delete", "pod", "x"]);
+    let found = explain(&policy, &Question::Command(&command), &Nobody);
+    assert_eq!(
+        (found.answer.decision.as_str(), found.answer.severity),
+        ("block", "critical")
+    );
+    assert!(
+        found.spellings.iter().any(|line| line == "kubectl delete pod x"),
+        "{:?}",
+        found.spellings
+    );
+    assert_eq!(
+        parts(&found),
+        [
+            row("machine", Some("block")),
+            row("launch0", Some("allow")),
+            row("launch1", None)
+        ]
+    );
 }
 
 #[test]

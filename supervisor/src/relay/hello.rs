@@ -6,8 +6,8 @@
 
 use crate::policy::canonical_name;
 
-/// Bytes of a hello with its records; servers take 64 KiB at most of a handshake message like this (OpenSSL takes 131 396, browsers send 2 KiB).
-pub(super) const HELLO_MAX: usize = 65_536;
+/// Bytes of a hello with its records: clients send 0.3 to 2 KiB, with a large ticket some more; each connection may hold as many (I8).
+pub(super) const HELLO_MAX: usize = 32_768;
 /// Bytes of one record's content; RFC 8446, 5.1.
 const RECORD_MAX: usize = 16_384;
 /// ContentType handshake.
@@ -32,6 +32,8 @@ pub(super) enum Hello {
         name: Option<String>,
         /// Whether a part of it is encrypted: another name may stand there.
         encrypted: bool,
+        /// Bytes of its records.
+        len: usize,
     },
     /// No TLS.
     Other,
@@ -86,27 +88,32 @@ pub(super) fn read(bytes: &[u8]) -> Hello {
         if available < len {
             break;
         }
-        if whole(&message) {
-            break;
+        match whole(&message) {
+            Some(whole) if message.len() == whole => {
+                let len = bytes.len() - rest.0.len();
+                return parse(&message, len).unwrap_or(Hello::Malformed("lengths that do not fit"));
+            }
+            Some(whole) if message.len() > whole => {
+                return Hello::Malformed("something behind the hello in its own record");
+            }
+            _ => {}
         }
     }
     match message.first() {
-        None => Hello::Partial,
-        Some(&CLIENT_HELLO) if whole(&message) => {
-            parse(&message).unwrap_or(Hello::Malformed("lengths that do not fit"))
-        }
-        Some(&CLIENT_HELLO) if bytes.len() < HELLO_MAX => Hello::Partial,
-        Some(&CLIENT_HELLO) => Hello::Malformed("more bytes than any hello has"),
+        Some(&CLIENT_HELLO) | None if bytes.len() < HELLO_MAX => Hello::Partial,
+        Some(&CLIENT_HELLO) | None => Hello::Malformed("more bytes than any hello has"),
         Some(_) => Hello::Malformed("a handshake that does not begin with a hello"),
     }
 }
 
-fn whole(message: &[u8]) -> bool {
+/// Bytes of the handshake message, once its head is there.
+fn whole(message: &[u8]) -> Option<usize> {
     let mut reader = Reader(message);
-    reader.take(1).is_some() && reader.vector(3).is_some()
+    reader.take(1)?;
+    Some(4 + reader.number(3)?)
 }
 
-fn parse(message: &[u8]) -> Option<Hello> {
+fn parse(message: &[u8], len: usize) -> Option<Hello> {
     let mut reader = Reader(message);
     reader.take(1)?;
     let mut body = reader.vector(3)?;
@@ -119,6 +126,7 @@ fn parse(message: &[u8]) -> Option<Hello> {
         return Some(Hello::Whole {
             name: None,
             encrypted: false,
+            len,
         });
     }
     let mut extensions = body.vector(2)?;
@@ -152,7 +160,7 @@ fn parse(message: &[u8]) -> Option<Hello> {
             _ => {}
         }
     }
-    Some(Hello::Whole { name, encrypted })
+    Some(Hello::Whole { name, encrypted, len })
 }
 
 #[cfg(test)]
@@ -196,10 +204,11 @@ mod tests {
             .collect()
     }
 
-    fn named(name: &str) -> Hello {
+    fn named(name: &str, len: usize) -> Hello {
         Hello::Whole {
             name: Some(name.to_owned()),
             encrypted: false,
+            len,
         }
     }
 
@@ -219,9 +228,12 @@ mod tests {
             for cut in 1..bytes.len() {
                 assert_eq!(read(&bytes[..cut]), Hello::Partial, "record {size}, cut {cut}");
             }
-            assert_eq!(read(&bytes), named("api.example.test"), "record {size}");
+            assert_eq!(read(&bytes), named("api.example.test", bytes.len()), "record {size}");
             // What follows a whole hello is not looked at.
-            assert_eq!(read(&[&bytes[..], b"more"].concat()), named("api.example.test"));
+            assert_eq!(
+                read(&[&bytes[..], b"more"].concat()),
+                named("api.example.test", bytes.len())
+            );
         }
     }
 
@@ -254,27 +266,28 @@ mod tests {
 
     #[test]
     fn absence_and_encryption_are_seen() {
-        assert_eq!(
-            read(&records(&message(&[]), 99)),
-            Hello::Whole {
-                name: None,
-                encrypted: false
-            }
-        );
+        let seen = |extensions: &[u8]| match read(&records(&message(extensions), 99)) {
+            Hello::Whole { name, encrypted, .. } => Some((name, encrypted)),
+            Hello::Partial | Hello::Other | Hello::Malformed(_) => None,
+        };
+        assert_eq!(seen(&[]), Some((None, false)));
         let encrypted = [sni(&["a.test"]), extension(ENCRYPTED_HELLO, &[0; 40])].concat();
-        assert_eq!(
-            read(&records(&message(&encrypted), 99)),
-            Hello::Whole {
-                name: Some("a.test".into()),
-                encrypted: true
-            }
-        );
+        assert_eq!(seen(&encrypted), Some((Some("a.test".into()), true)));
         assert_eq!(read(b""), Hello::Partial);
         assert_eq!(read(b"GET / HTTP/1.1\r\n"), Hello::Other);
         assert_eq!(read(b"SSH-2.0-x"), Hello::Other);
         assert_eq!(read(&[22, 2, 0]), Hello::Other);
         // SSLv2's hello.
         assert_eq!(read(&[0x80, 46, 1, 3, 1]), Hello::Other);
+    }
+
+    #[test]
+    fn nothing_stands_behind_the_hello_in_its_record() {
+        let (first, second) = (message(&sni(&["a.test"])), message(&sni(&["b.test"])));
+        let both = records(&[&first[..], &second].concat(), 10_000);
+        assert!(matches!(read(&both), Hello::Malformed(_)));
+        let apart = [records(&first, 50), records(&second, 50)].concat();
+        assert_eq!(read(&apart), named("a.test", records(&first, 50).len()));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::{Carried, Guard, Plan, pipe};
 use crate::policy::canonical_name;
 
-/// Bytes of one request's head; servers take 8 to 64 KiB.
-pub(super) const HEAD_MAX: usize = 65_536;
+/// Bytes of one request's head; servers take 8 to 64 KiB, and each connection may hold as many (I8).
+const HEAD_MAX: usize = 32_768;
 /// Header lines of one request.
 const HEADERS_MAX: usize = 128;
 /// Bytes of a chunk's size line with its extensions.

@@ -7,6 +7,7 @@
 mod hello;
 mod http;
 mod pipe;
+mod tls;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,12 +23,12 @@ use crate::policy::Verify;
 use crate::resolver::Peers;
 
 /// Connections that are carried at once; further ones wait to be accepted (I8).
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MAX: usize = 2048;
 
 /// One connection that is to be carried.
 pub struct Plan<W> {
-    /// The socket that is connected, or being connected, to the other end.
-    pub upstream: OwnedFd,
+    /// The socket that is connected, or being connected, to the other end; taken by the relay.
+    pub upstream: Mutex<Option<OwnedFd>>,
     /// The other end.
     pub to: SocketAddr,
     /// What is to be read.
@@ -178,7 +179,7 @@ async fn carry<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried, clie
         upstream: &upstream,
     };
     let whole = match plan.verify {
-        Verify::Tls => tls(guard, plan, &ends, carried).await,
+        Verify::Tls => tls::carry(guard, plan, &ends, carried).await,
         Verify::Http => http::carry(guard, plan, &ends, carried).await,
         Verify::None => pipe::both(&ends, carried).await,
     };
@@ -191,46 +192,8 @@ async fn carry<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried, clie
 
 /// The other end's socket, connected.
 async fn arrived<W>(plan: &Plan<W>) -> Option<TcpStream> {
-    let socket = plan.upstream.try_clone().ok()?;
+    let socket = plan.upstream.lock().unwrap_or_else(PoisonError::into_inner).take()?;
     let stream = TcpStream::from_std(std::net::TcpStream::from(socket)).ok()?;
     stream.writable().await.ok()?;
     stream.take_error().ok()?.is_none().then_some(stream)
-}
-
-/// Reads a ClientHello, and carries on where its name is one that may be meant.
-async fn tls<G: Guard>(guard: &G, plan: &Plan<G::Who>, ends: &pipe::Ends<'_>, carried: &Carried) -> io::Result<()> {
-    use hello::Hello;
-    /// A fatal alert, access_denied; RFC 8446, 6.
-    const DENIED: &[u8] = &[21, 3, 1, 0, 2, 2, 49];
-    let mut bytes = Vec::new();
-    let why = loop {
-        if !pipe::read_more(ends.client, &mut bytes).await? {
-            // It never said anything; nor does anybody else.
-            return pipe::shut(ends.upstream);
-        }
-        match hello::read(&bytes) {
-            Hello::Partial if bytes.len() <= hello::HELLO_MAX => {}
-            Hello::Partial => break "more bytes than any hello has",
-            Hello::Other => break "no TLS, where TLS is to prove the name (`verify=none` lets it through)",
-            Hello::Malformed(why) => break why,
-            Hello::Whole { encrypted: true, .. } => {
-                break "a part of the hello is encrypted (ECH): the name can not be proved (`verify=none` lets it through)";
-            }
-            Hello::Whole { name: None, .. } => break "the hello names no host (`verify=none` lets it through)",
-            Hello::Whole { name: Some(name), .. } => {
-                if !guard.may_mean(plan, &name) {
-                    pipe::write(ends.client, DENIED).await?;
-                    return pipe::shut(ends.client);
-                }
-                let _first = carried.name.set(name);
-                pipe::write(ends.upstream, &bytes).await?;
-                carried.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                drop(bytes);
-                return pipe::both(ends, carried).await;
-            }
-        }
-    };
-    guard.refused(plan, why);
-    pipe::write(ends.client, DENIED).await?;
-    pipe::shut(ends.client)
 }

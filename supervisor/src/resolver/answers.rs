@@ -330,4 +330,42 @@ mod tests {
         let many: Vec<(&str, RData)> = (0..5000u16).map(|_| ("a.example.", address("192.0.2.1"))).collect();
         assert!(Answer::of(&message(&many), "a.example", RecordType::A).records.len() <= RECORDS_MAX + ALIASES_MAX);
     }
+
+    #[test]
+    fn no_bytes_make_it_panic_and_no_answer_leaves_its_chain() {
+        let params = vec![(
+            SvcParamKey::EchConfigList,
+            SvcParamValue::EchConfigList(EchConfigList(vec![1, 2])),
+        )];
+        let https = RData::HTTPS(HTTPS(SVCB::new(1, name("b.example."), params)));
+        let whole = message(&[
+            ("a.example.", alias("b.example.")),
+            ("b.example.", address("192.0.2.1")),
+            ("b.example.", https),
+        ]);
+        let whole = whole.to_vec().unwrap();
+        for at in 0..whole.len() {
+            for value in [0, 1, 5, 12, 28, 41, 63, 64, 0x7f, 0x80, 0xc0, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                for bytes in [&bytes[..], &bytes[..at]] {
+                    let Ok(message) = Message::from_vec(bytes) else {
+                        continue;
+                    };
+                    for kind in [RecordType::A, RecordType::HTTPS] {
+                        let mut answer = Answer::of(&message, "a.example", kind);
+                        answer.clean(false, |ip| !ip.is_loopback());
+                        let known = |owner: &Name| {
+                            target_of(owner)
+                                .is_some_and(|owner| owner == "a.example" || answer.aliases.contains(&owner))
+                        };
+                        assert!(
+                            answer.records.iter().all(|record| known(&record.name)),
+                            "byte {at} as {value}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

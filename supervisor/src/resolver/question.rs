@@ -228,4 +228,19 @@ mod tests {
             assert_eq!(code(answer), ResponseCode::FormErr, "{cut}");
         }
     }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let whole = query("api.example.test.", RecordType::HTTPS);
+        for at in 0..whole.len() {
+            for value in 0..=255 {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                if let Ok(question) = Question::read(&bytes) {
+                    assert!(question.name.len() <= 253);
+                    assert!(question.fail(ResponseCode::ServFail).is_some());
+                }
+            }
+        }
+    }
 }

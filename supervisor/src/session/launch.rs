@@ -12,28 +12,12 @@ use crate::approvals::{ControlError, ControlServer};
 use crate::doctor::Features;
 use crate::evidence::{EvidenceError, Journal, Opening, session_id, sessions};
 use crate::filter;
-use crate::policy::{self, Diagnostics, Mode, Policy, Profile, Scope, tables};
+use crate::policy::{Admits, Diagnostics, Limits, Mode, Place, Policy, Profile, tables, trust_folders, verify};
 use crate::resolver;
 use crate::text::printable;
 
-/// Packs of the machine, root's.
-const MACHINE: &str = "/etc/cavra/policy.d";
 /// The Landlock ABI from which on a domain keeps signals inside.
 const SIGNAL_SCOPE_ABI: u32 = 6;
-/// Trees that patterns by name do not reach into.
-const SYSTEM_TREES: &[&str] = &[
-    "/usr",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/bin",
-    "/sbin",
-    "/opt",
-    "/etc/ssl",
-    "/etc/ca-certificates",
-    "/proc",
-    "/sys",
-];
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -118,34 +102,22 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .first()
         .map(|word| word.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let scope = scope(&workspace);
-    let folders = [
-        scope.home.join(".config/cavra/profiles"),
-        PathBuf::from("/etc/cavra/profiles"),
-    ];
-    let profile = Profile::load(options.profile.as_deref(), &name, &folders)?;
+    let place = Place::of(&workspace);
+    // A profile grants what its program needs: where only signed packs count, an unsigned file has no say.
+    let profiles: &[PathBuf] = if options.require_signed { &[] } else { &place.profiles };
+    let trust = trust_folders();
+    let now = jiff::Timestamp::now();
+    let signed = |file: &Path, text: &str| {
+        let verified = verify(file, text, &trust, now).map(drop);
+        verified.map_err(|error| error.to_string())
+    };
+    let admits: Option<&Admits<'_>> = if options.require_signed { Some(&signed) } else { None };
+    let profile = Profile::load(options.profile.as_deref(), &name, profiles)?;
     let agent = options
         .agent_id
         .clone()
         .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
-    let repository = workspace.join(".cavra/policy.yaml");
-    let search: Vec<PathBuf> = [
-        scope.home.join(".config/cavra/policies"),
-        PathBuf::from("/etc/cavra/policies"),
-    ]
-    .into();
-    let trees: Vec<PathBuf> = SYSTEM_TREES.iter().map(PathBuf::from).collect();
-    let policy = policy::load(&policy::Request {
-        launch: &options.policy,
-        profile: &profile,
-        machine_dir: Path::new(MACHINE),
-        repository: Some(&repository),
-        search: &search,
-        scope: &scope,
-        system_trees: &trees,
-        env: &|name| std::env::var(name).ok(),
-        agent: &agent,
-    })?;
+    let policy = place.load(&options.policy, &profile, &agent, admits)?;
     let program = find_program(&name, &cwd)?;
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = session_id()?;
@@ -191,27 +163,6 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         workspace,
         resolver,
     })
-}
-
-fn scope(workspace: &Path) -> Scope {
-    let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/nonexistent"), PathBuf::from);
-    let mut tmp: Vec<PathBuf> = ["/tmp", "/var/tmp", "/dev/shm"]
-        .iter()
-        .map(|path| real(path.into()))
-        .collect();
-    if let Some(dir) = std::env::var_os("TMPDIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-    {
-        tmp.push(real(dir));
-    }
-    tmp.dedup();
-    Scope {
-        workspace: workspace.to_path_buf(),
-        home: real(home),
-        tmp,
-    }
 }
 
 fn find_program(name: &str, cwd: &Path) -> Result<PathBuf, LaunchError> {
@@ -271,8 +222,11 @@ fn plan(
         |name: &str| tables::passes(&profile.env.pass, name) || options.env.iter().any(|wanted| wanted == name);
     let env = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        passes(&name) || !(tables::loads_code(&name) || tables::looks_secret(&name))
+        let set = profile.env.set.iter().any(|(own, _)| *own == name);
+        !set && (passes(&name) || !(tables::loads_code(&name) || tables::looks_secret(&name)))
     });
+    let own = profile.env.set.iter();
+    let env = env.chain(own.map(|(name, value)| (name.into(), value.into())));
     let env = env
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
@@ -286,6 +240,7 @@ fn plan(
             .collect::<Result<Vec<_>, _>>()?,
         env,
         cwd: c_string(cwd.as_os_str())?,
+        limits: limits(profile.limits),
         floor: confine::floor()
             .map_err(landlock)?
             .ok_or_else(|| LaunchError::Landlock("no ruleset".to_owned()))?,
@@ -294,4 +249,17 @@ fn plan(
         plain: programs.plain.iter().map(convert).collect(),
         leftovers: options.leftovers,
     })
+}
+
+/// The limits that a profile sets, as the child sets them.
+fn limits(limits: Limits) -> Vec<(u32, u64)> {
+    let all = [
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_NPROC, limits.processes),
+        (libc::RLIMIT_FSIZE, limits.file_bytes),
+        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
+    ];
+    let stated = all.into_iter().filter_map(|(resource, limit)| Some((resource, limit?)));
+    stated.collect()
 }

@@ -23,6 +23,8 @@ pub struct Options {
     pub profile: Option<String>,
     /// Packs by id or file.
     pub policy: Vec<String>,
+    /// Whether only packs count that a trusted key signed.
+    pub require_signed: bool,
     /// Enforce or audit; the packs' own by default.
     pub mode: Option<Mode>,
     /// Whether anybody is asked.

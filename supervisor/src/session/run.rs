@@ -189,6 +189,10 @@ fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
             error,
         },
         Step::Fork => LaunchError::Step { step: "fork", error },
+        Step::Limits => LaunchError::Step {
+            step: "the profile's limits",
+            error,
+        },
     }
 }
 

@@ -1,17 +1,17 @@
-//! `cavractl policy`: what packs hold, and what they answer.
+//! `cavractl policy coverage` and `test`: what packs hold, and what they answer.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{FAILED, Said};
+use super::super::{FAILED, Said};
 use crate::cavra::{self, Coverage, Enforcer, search_path};
 use crate::text::harmless;
 
 /// What can be done with packs.
 #[derive(Debug, Subcommand)]
-pub(super) enum Policy {
+pub(in crate::cli) enum Packs {
     /// Show which control each rule serves, and what enforces the rule
     Coverage {
         /// Packs, by id or file
@@ -32,7 +32,7 @@ pub(super) enum Policy {
     },
 }
 
-impl Policy {
+impl Packs {
     /// Does it.
     pub(super) fn run(self) -> Said {
         let search = search_path(&|name| std::env::var_os(name));

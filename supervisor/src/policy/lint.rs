@@ -1,0 +1,106 @@
+//! What loads and probably does not mean what its author thinks: rules that another makes void, and parts that the kernel boundary can not
+//! enforce.
+
+use super::compile::PatternRule;
+use super::engine::Policy;
+use super::types::{FileOp, Layer, Nobody, Rule};
+use crate::decision::Decision;
+
+impl Policy {
+    /// Warnings about the packs in force, each with its place; the notes of loading first.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut all = self.notes().to_vec();
+        for (_, pack) in &self.packs {
+            for (op, rules) in [(FileOp::Read, &pack.read), (FileOp::Write, &pack.write)] {
+                for rule in rules.iter() {
+                    all.extend(never(rule));
+                    all.extend(self.void(rule, |text, system| {
+                        let view = self.packs.iter().map(|(_, pack)| match op {
+                            FileOp::Read => &pack.read,
+                            FileOp::Write => &pack.write,
+                        });
+                        let rules = view.filter_map(|rules| rules.strictest(text, system, &Nobody));
+                        rules.max_by_key(|rule| rule.rule.decision)
+                    }));
+                }
+            }
+            for rule in pack.commands.iter() {
+                all.extend(never(rule));
+                all.extend(self.void(rule, |text, system| {
+                    let rules = self
+                        .packs
+                        .iter()
+                        .filter_map(|(_, pack)| pack.commands.strictest(text, system, &Nobody));
+                    rules.max_by_key(|rule| rule.rule.decision)
+                }));
+            }
+        }
+        all
+    }
+
+    /// A rule whose every match a more restrictive rule answers.
+    ///
+    /// A pattern read as text, its stars being bytes that only a star matches, lies in each pattern that matches all of what it matches.
+    fn void<'p>(
+        &self,
+        rule: &PatternRule,
+        strictest: impl Fn(&[u8], bool) -> Option<&'p PatternRule>,
+    ) -> Option<String> {
+        let mut by: Option<&Rule> = None;
+        for glob in &rule.globs {
+            let text = glob.parts().join(&b'*');
+            let covering = strictest(&text, glob.reaches_system())?;
+            if covering.rule.decision <= rule.rule.decision || !covering.except.is_empty() {
+                return None;
+            }
+            by = Some(&covering.rule);
+        }
+        let other = by?;
+        let place = other
+            .source
+            .as_ref()
+            .map(|source| format!("{}:{}", source.file, source.line));
+        let layer = if other.layer == rule.rule.layer {
+            ""
+        } else {
+            layer_words(other.layer)
+        };
+        Some(warning(
+            &rule.rule,
+            &format!(
+                "never answers: `{}` in {}{layer} is more restrictive ({})",
+                other.pattern,
+                place.unwrap_or_default(),
+                other.decision
+            ),
+        ))
+    }
+}
+
+const fn layer_words(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Boundary => " (of the boundary itself)",
+        Layer::Machine => " (a pack of the machine)",
+        Layer::Launch => " (a pack of the launch)",
+        Layer::Repository => " (the workspace's own pack)",
+        Layer::Default => "",
+    }
+}
+
+/// A rule whose exceptions take all of it away.
+fn never(rule: &PatternRule) -> Option<String> {
+    let nothing = !rule.except.is_empty()
+        && rule.globs.iter().all(|glob| {
+            let text = glob.parts().join(&b'*');
+            rule.except.iter().any(|except| except.matches(&text))
+        });
+    nothing.then(|| warning(&rule.rule, "never matches: `except` names all that `match` does"))
+}
+
+fn warning(rule: &Rule, text: &str) -> String {
+    let place = rule.source.as_ref();
+    let place = place.map(|source| format!("{}:{}:{}", source.file, source.line, source.column));
+    let decision: Decision = rule.decision;
+    format!("{}: {decision} `{}` {text}", place.unwrap_or_default(), rule.pattern)
+}

@@ -1,0 +1,251 @@
+//! Whole policies at the real boundary and through cavractl: what a pack says is what a session meets.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use cavra_tests::{User, World};
+
+fn world() -> World {
+    let world = World::new(User::Own);
+    for name in ["kubectl", "terraform"] {
+        let program = world.folder("bin").join(name);
+        std::fs::write(&program, "#!/bin/sh\necho ran \"$@\"\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn cavractl(world: &World, words: &[&str]) -> (i32, String) {
+    let output = world
+        .command(world.folder("bin").join("cavractl"))
+        .args(words)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap_or(-1), text(&output))
+}
+
+#[test]
+fn production_packs_refuse_a_deletion_with_rule_pack_line_and_reason_and_let_one_look() {
+    let world = world();
+    // An allow goes by a program's name only where the tree can not give that name to another.
+    let bin = world.folder("bin");
+    let kept = format!(
+        "metadata: {{id: kept}}\nfilesystem: {{block_write: ['{}/**']}}\n",
+        bin.display()
+    );
+    let kept_file = world.folder("home").join("kept.yaml");
+    std::fs::write(&kept_file, kept).unwrap();
+    let packs = [
+        "--policy",
+        kept_file.to_str().unwrap(),
+        "--policy",
+        "cavra-kubernetes-prod",
+        "--policy",
+        "cavra-sox-change-control",
+        "--approvals",
+        "deny",
+    ];
+    let refused = world.run(&packs, &["kubectl", "--context", "prod", "delete", "pod", "x"]);
+    assert!(!text(&refused.output).contains("ran"), "{}", text(&refused.output));
+    let record = refused
+        .records
+        .iter()
+        .find(|record| record["decision"] == "block")
+        .expect("a refusal on record");
+    assert_eq!(record["rule_id"], "commands.block");
+    assert!(
+        record["source"].as_str().is_some_and(|source| source.contains(':')),
+        "{record}"
+    );
+    assert!(
+        record["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("delete")),
+        "{record}"
+    );
+    let looked = world.run(&packs, &["kubectl", "get", "pods"]);
+    assert!(
+        text(&looked.output).contains("ran get pods"),
+        "{}",
+        text(&looked.output)
+    );
+}
+
+#[test]
+fn a_profile_sets_environment_and_limits() {
+    let world = world();
+    let folder = world.folder("home").join(".config/cavra/profiles");
+    std::fs::create_dir_all(&folder).unwrap();
+    let profile = "name: small\npacks: [cavra-workstation]\nenv: {set: {COLOUR: blue}}\nlimits: {open_files: 77, file_bytes: 4096}\n";
+    std::fs::write(folder.join("small.yaml"), profile).unwrap();
+    let line = "echo $COLOUR; ulimit -n; ulimit -Hn; head -c 9000 /dev/zero > large; wc -c < large";
+    let found = world.run(&["--profile", "small"], &["sh", "-c", line]);
+    let said = text(&found.output);
+    assert!(said.starts_with("blue\n77\n77\n"), "{said}");
+    assert!(said.contains("4096"), "{said}");
+    let free = world.run(&[], &["sh", "-c", line]);
+    assert!(text(&free.output).contains("9000"), "{}", text(&free.output));
+}
+
+fn openssl(folder: &Path, words: &[&str]) {
+    let done = Command::new("openssl").args(words).current_dir(folder).output();
+    assert!(done.is_ok_and(|output| output.status.success()), "openssl {words:?}");
+}
+
+#[test]
+fn only_signed_packs_count_where_signatures_are_required() {
+    let world = world();
+    let home = world.folder("home");
+    let trust = home.join(".config/cavra/trust");
+    std::fs::create_dir_all(&trust).unwrap();
+    openssl(&home, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    openssl(
+        &home,
+        &[
+            "pkey",
+            "-in",
+            "key.pem",
+            "-pubout",
+            "-out",
+            ".config/cavra/trust/team.pem",
+        ],
+    );
+    let pack = world.folder("home").join("team.yaml");
+    std::fs::write(
+        &pack,
+        "metadata: {id: team}\ncommands: {default: allow, block: ['terraform apply*']}\n",
+    )
+    .unwrap();
+    let pack = pack.to_str().unwrap();
+    let options = ["--require-signed", "--policy", pack];
+
+    let unsigned = world.run(&options, &["sh", "-c", "echo started"]);
+    assert_eq!(unsigned.output.status.code(), Some(125), "{}", text(&unsigned.output));
+    assert!(
+        text(&unsigned.output).contains("not signed"),
+        "{}",
+        text(&unsigned.output)
+    );
+
+    let key = home.join("key.pem");
+    let (status, said) = cavractl(
+        &world,
+        &[
+            "policy",
+            "sign",
+            pack,
+            "--key",
+            key.to_str().unwrap(),
+            "--signer",
+            "team",
+        ],
+    );
+    assert_eq!(status, 0, "{said}");
+    let (status, said) = cavractl(&world, &["policy", "verify", pack]);
+    assert_eq!(status, 0, "{said}");
+    let signed = world.run(&options, &["sh", "-c", "echo started; terraform apply"]);
+    assert!(
+        text(&signed.output).contains("started") && !text(&signed.output).contains("ran"),
+        "{}",
+        text(&signed.output)
+    );
+
+    std::fs::write(pack, "metadata: {id: team}\ncommands: {default: allow}\n").unwrap();
+    let changed = world.run(&options, &["sh", "-c", "echo started"]);
+    assert_eq!(changed.output.status.code(), Some(125));
+    assert!(
+        text(&changed.output).contains("changed since it was signed"),
+        "{}",
+        text(&changed.output)
+    );
+    let (status, said) = cavractl(&world, &["policy", "verify", pack]);
+    assert_eq!(status, 1, "{said}");
+}
+
+#[test]
+fn policies_are_checked_compared_compiled_and_simulated() {
+    let world = world();
+    let pack = |name: &str, text: &str| {
+        let file = world.folder("home").join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let old = pack(
+        "old.yaml",
+        "metadata: {id: old}\ncommands: {default: allow}\nfilesystem: {block_read: [.env]}\n",
+    );
+    let tight = pack(
+        "tight.yaml",
+        "metadata: {id: tight}\ncommands: {default: allow, block: ['kubectl delete*']}\nfilesystem: {block_read: [.env]}\n",
+    );
+    let loose = pack("loose.yaml", "metadata: {id: loose}\ncommands: {default: allow}\n");
+    let wrong = pack(
+        "wrong.yaml",
+        "metadata: {id: wrong}\ncomands: {}\nfilesystem: {block_read: [/a/../b]}\n",
+    );
+    for (words, wanted, says) in [
+        (&["policy", "check", &old][..], 0, "ok old"),
+        (&["policy", "check", &wrong], 1, "did you mean `commands`?"),
+        (&["policy", "check", &wrong], 1, "wrong.yaml:3:27"),
+        (&["policy", "diff", &old, &old], 0, "no decision changes"),
+        (&["policy", "diff", &old, &tight], 3, "tightened execute kubectl delete"),
+        (&["policy", "diff", &old, &loose], 4, ".env: block -> allow"),
+        (&["policy", "diff", &tight, &old], 4, "loosened"),
+        (&["policy", "compile", "cavra-sox-change-control"], 0, "\"metadata\""),
+        (
+            &["policy", "compile", "cavra-sox-change-control", "--digest"],
+            0,
+            "sha256:",
+        ),
+        (&["policy", "schema"], 0, "2020-12"),
+        (
+            &[
+                "policy", "explain", "--policy", &tight, "--", "kubectl", "-n", "x", "delete", "pod",
+            ],
+            0,
+            "tight.yaml:2:36",
+        ),
+        (
+            &["policy", "explain", "--policy", &old, ".env"],
+            0,
+            "filesystem.read.block",
+        ),
+        (
+            &["policy", "explain", "--policy", &old, "--as", "connect", "a b"],
+            2,
+            "no address",
+        ),
+    ] {
+        let (status, said) = cavractl(&world, words);
+        assert_eq!(status, wanted, "{words:?}: {said}");
+        assert!(said.contains(says), "{words:?}: {said}");
+    }
+    let session = world.run(
+        &["--policy", &old],
+        &["sh", "-c", "kubectl delete pod x; cat .env; true"],
+    );
+    assert!(
+        text(&session.output).contains("ran delete"),
+        "{}",
+        text(&session.output)
+    );
+    let evidence = world.folder("home").join("evidence");
+    let evidence = evidence.to_str().unwrap();
+    for (policy, wanted, says) in [
+        (&old, 0, "no decision changes"),
+        (&tight, 3, "kubectl delete pod x: allow -> block"),
+    ] {
+        let (status, said) = cavractl(&world, &["policy", "simulate", evidence, "--policy", policy]);
+        assert_eq!(status, wanted, "{policy}: {said}");
+        assert!(said.contains(says), "{policy}: {said}");
+    }
+}
