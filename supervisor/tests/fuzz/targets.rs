@@ -135,6 +135,7 @@ pub(crate) fn pack(data: &[u8]) {
         system_trees: &[],
         env: &|_| None,
         agent: "",
+        admits: None,
     });
     if let Err(errors) = loaded {
         let text = errors.to_string();
