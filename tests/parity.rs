@@ -240,6 +240,13 @@ fn an_answer_has_all_members_of_enforcement_v1_in_their_order() {
         of("timestamp").ends_with('Z') && of("timestamp").contains('T'),
         "{answer}"
     );
+    // The name that the request gave, and the pack that decided.
+    let named = place.run(&["decide", "--policy", "cavra-hipaa"], &request.to_string());
+    let named = self::answer(&named);
+    assert_eq!(
+        (&named["policy_pack"], &named["policy_id"]),
+        (&json!("cavra-ai-agent-baseline"), &json!("cavra-hipaa"))
+    );
     let plain = self::answer(&place.run(&["decide", "read_file", "README.md"], ""));
     for (member, value) in [
         ("session_id", json!("local")),
@@ -663,10 +670,14 @@ fn the_packs_hold_at_the_boundary_what_they_promise() {
                 .find(blocks)
                 .unwrap_or_else(|| panic!("{words:?}: {records:?}"));
             assert!(packs.iter().any(|pack| record["policy_id"] == *pack), "{record}");
-            assert!(
-                record["source"].as_str().unwrap().starts_with("builtin:cavra-"),
-                "{record}"
-            );
+            let source = record["source"].as_str().unwrap();
+            assert!(source.starts_with("builtin:cavra-"), "{record}");
+            if record["action_type"] == "execute_command" && rule == Some("commands.block") {
+                let told = text(&output.stderr);
+                for part in ["commands.block", source, record["reason"].as_str().unwrap()] {
+                    assert!(told.contains(part), "{part}: {told}");
+                }
+            }
         }
     }
 }

@@ -249,3 +249,36 @@ fn policies_are_checked_compared_compiled_and_simulated() {
         assert!(said.contains(says), "{policy}: {said}");
     }
 }
+
+#[test]
+fn the_tree_reads_its_policy_and_writes_none_of_it() {
+    let world = world();
+    world.write(
+        "rules/parent.yaml",
+        "metadata: {id: parent}\ncommands: {default: allow}\n",
+    );
+    let pack = world.write("rules/team.yaml", "metadata: {id: team, inherits: ./parent.yaml}\n");
+    let options = ["--policy", pack.to_str().unwrap()];
+    for (line, done) in [
+        ("cat rules/team.yaml", true),
+        ("echo >> rules/other.yaml", true),
+        ("mkdir -p ~/.config/other", true),
+        ("echo >> rules/team.yaml", false),
+        ("echo >> rules/parent.yaml", false),
+        ("echo > rules/team.yaml.sig.json", false),
+        ("mv rules rules2", false),
+        ("rm rules/team.yaml", false),
+        ("ln rules/team.yaml x && echo >> x", false),
+        ("mv rules/other.yaml rules/team.yaml", false),
+        ("mkdir -p ~/.config/cavra/policies", false),
+        ("echo 'name: default' > ~/.config/cavra/profiles/default.yaml", false),
+    ] {
+        let found = world.run(&options, &["sh", "-c", &format!("{{ {line}; }} && echo DONE")]);
+        assert_eq!(
+            text(&found.output).contains("DONE"),
+            done,
+            "{line}: {}",
+            text(&found.output)
+        );
+    }
+}

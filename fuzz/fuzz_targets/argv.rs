@@ -29,6 +29,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         system_trees: &["/usr".into()],
         env: &|_| None,
         agent: "fuzz",
+        admits: None,
     });
     let _gone = std::fs::remove_file(&file);
     policy.unwrap_or_else(|error| panic!("{error}"))

@@ -58,7 +58,7 @@ fn a_person_in_another_process_approves_and_denies() {
     let listed = cavractl(&state, &["approvals", "list"]);
     let shown = text(&listed.stdout);
     assert!(
-        listed.status.success() && shown.contains("exec terraform 'plan -x' '\\x1b[2J'"),
+        listed.status.success() && shown.contains("exec terraform plan: terraform 'plan -x' '\\x1b[2J'"),
         "{shown}"
     );
 

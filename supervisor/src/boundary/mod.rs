@@ -100,7 +100,11 @@ impl Boundary {
             .chain(others)
             .map(|path| real(&path))
             .collect();
-        let policy_folders = vec![real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect()];
+        let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
+        let policy_folders = [own_policy]
+            .into_iter()
+            .chain(policy.reserved().iter().cloned())
+            .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let copies = copies::Copies::new(&policy.named_programs(), &path);
@@ -126,7 +130,7 @@ impl Boundary {
 }
 
 impl Boundary {
-    /// Whether a path is the session's own evidence or state, or, for writing, the workspace's policy (I5, I10).
+    /// Whether a path is the session's own evidence or state, or, for writing, this policy or the next one's place (I5, I10).
     fn out_of_reach(&self, path: &[u8], op: FileOp) -> bool {
         let below = |folder: &[u8]| {
             path.strip_prefix(folder)

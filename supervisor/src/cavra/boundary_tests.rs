@@ -63,18 +63,14 @@ fn compare(pack: &str, rules: &Rules, policy: &Boundary, what: [&str; 3], looser
     let answer = evaluate(&request, rules, None);
     let verdict = policy.verdict(&request).filter(|_| !excepted(rules, &answer))?;
     let boundary = verdict.decision;
-    // The same rule has the same name, weight and approvers in both engines' records.
+    // The same rule has the same name and approvers in both engines' records.
     let pattern = &verdict.rule.pattern;
     let same_rule = match pattern.as_str() {
         "" => answer.rule_id == "commands.default.require_approval",
         pattern => answer.reason.ends_with(&format!(" policy: {pattern}")),
     };
-    let ours = (
-        verdict.rule.id.as_str(),
-        verdict.rule.severity,
-        verdict.rule.approver_group.as_deref(),
-    );
-    let theirs = (answer.rule_id, answer.severity, answer.approver_group);
+    let ours = (verdict.rule.id.as_str(), verdict.rule.approver_group.as_deref());
+    let theirs = (answer.rule_id, answer.approver_group);
     if same_rule && boundary == answer.decision && ours != theirs {
         writeln!(
             looser,

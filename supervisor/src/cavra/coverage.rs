@@ -201,15 +201,16 @@ impl Lister<'_> {
                 .find(|decision| Some(decision.name()) == of("decision"));
             let controls: Vec<String> = rule.get("maps_to").map(texts).unwrap_or_default();
             for action in rule.get("action").map(texts).unwrap_or_default() {
-                let enforcer = match action.as_str() {
-                    "read_file" | "write_file" => Enforcer::Open,
-                    "execute_command" => Enforcer::Exec,
-                    "network_connect" | "network_bind" => Enforcer::Connect,
-                    _ => Enforcer::Adapter,
-                };
                 for pattern in rule.get("match").map(Node::items).unwrap_or_default() {
                     let id = of("id").map_or_else(|| action.clone(), str::to_owned);
                     let entry = pattern.text().unwrap_or_default().to_owned();
+                    // Nobody in particular asks about an example: a rule about somebody would not hold.
+                    let decision_asked = if rule.get("by").is_some() {
+                        Some(Decision::Allow)
+                    } else {
+                        decision
+                    };
+                    let enforcer = self.asked(&action, &entry, decision_asked.unwrap_or(Decision::Block));
                     self.row(
                         pattern,
                         "rules".to_owned(),
@@ -255,39 +256,41 @@ impl Lister<'_> {
         all
     }
 
-    /// What carries out an entry, found by asking the boundary about an example of it.
+    /// What carries out an entry of a list.
     fn enforcer(&self, section: &str, list: &str, entry: &str, decision: Decision) -> Enforcer {
-        if section == "network" {
-            return Enforcer::Connect;
-        }
-        let (action, enforcer) = match (section, list.ends_with("_read")) {
-            ("commands", _) => ("execute_command", Enforcer::Exec),
-            (_, true) => ("read_file", Enforcer::Open),
-            (_, false) => ("write_file", Enforcer::Open),
+        let action = match (section, list.ends_with("_read")) {
+            ("network", _) => "network_connect",
+            ("commands", _) => "execute_command",
+            (_, true) => "read_file",
+            (_, false) => "write_file",
         };
-        // The shortest form of what the pattern matches: its variables and stars filled with a name.
-        let filled = entry
-            .replace("${workspace}", "")
-            .replace("${home}", "/nowhere/home")
-            .replace("${tmp}", "/tmp");
-        let example = match action {
-            "execute_command" => filled.replace(" *", " x").replace('*', ""),
-            _ => filled.replace("**", "x").replace('*', "x").replace("//", "/"),
+        self.asked(action, entry, decision)
+    }
+
+    /// What carries out a rule about an action, found by asking the boundary about an example of its entry.
+    fn asked(&self, action: &str, entry: &str, decision: Decision) -> Enforcer {
+        let enforcer = match action {
+            "read_file" | "write_file" => Enforcer::Open,
+            "execute_command" => Enforcer::Exec,
+            "network_connect" | "network_bind" => Enforcer::Connect,
+            _ => return Enforcer::Adapter,
         };
-        let request = Request {
-            action_type: action.to_owned(),
-            target: example.split_whitespace().collect::<Vec<_>>().join(" "),
-            ..Request::default()
-        };
+        let target = example(action, entry);
         // A shell's own line is one argument, whatever is in it.
-        let found = match request.target.split_once(" -c ") {
+        let found = match target.split_once(" -c ") {
             Some((shell, line)) if action == "execute_command" => {
                 self.boundary.command(&[shell, "-c", line].map(str::to_owned))
             }
-            Some(_) | None => self.boundary.verdict(&request),
+            Some(_) | None => self.boundary.verdict(&Request {
+                action_type: action.to_owned(),
+                target,
+                ..Request::default()
+            }),
         };
         let found = found.map(|verdict| verdict.decision);
         let carried_out = match (decision, found) {
+            // Names of hosts are known at the connect only, binding has no example of its own, and system trees are not asked about.
+            (_, None) if enforcer == Enforcer::Connect || entry.starts_with('/') => true,
             // Other rules of the pack may be stricter about the example; an allow is nothing that must be carried out.
             (Decision::Allow, found) => found.is_some(),
             (_, Some(found)) => found >= decision,
@@ -317,6 +320,23 @@ impl Lister<'_> {
             }
         }
     }
+}
+
+/// The shortest form of what a pattern matches: its variables and stars filled.
+fn example(action: &str, entry: &str) -> String {
+    let filled = entry
+        .replace("${workspace}/", "")
+        .replace("${home}", "/nowhere/home")
+        .replace("${tmp}", "/tmp");
+    let filled = match action {
+        "execute_command" => filled.replace(" *", " x").replace('*', ""),
+        "network_connect" => match filled.strip_suffix(":*") {
+            Some(host) => format!("{host}:80"),
+            None => filled,
+        },
+        _ => filled.replace("**", "x").replace('*', "x").replace("//", "/"),
+    };
+    filled.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn texts(node: &Node) -> Vec<String> {

@@ -35,6 +35,8 @@ pub struct Policy {
     pub(super) notes: Vec<String>,
     pub(super) digest: String,
     pub(super) mode: Mode,
+    /// Files that the policy was read from, and folders in which the next session looks for its own.
+    pub(super) reserved: Vec<Vec<u8>>,
 }
 
 /// What a profile turns into allow where a launch pack has only a default.
@@ -184,6 +186,13 @@ impl Policy {
         let rules = self.packs.iter().flat_map(|(_, pack)| &pack.connect);
         let needs = self.needs.network.iter().map(|entry| (entry, Decision::Allow));
         rules.map(|rule| (&rule.entry, rule.rule.decision)).chain(needs)
+    }
+
+    /// Files that the policy was read from, with their signatures, and folders in which the next session looks for its own: canonical, and
+    /// nothing that the tree may write (I10).
+    #[must_use]
+    pub fn reserved(&self) -> &[Vec<u8>] {
+        &self.reserved
     }
 
     /// Whether the packs decide or only watch.

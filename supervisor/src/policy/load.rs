@@ -11,9 +11,11 @@ use super::diagnostics::{Code, Diagnostics};
 use super::engine::{Needs, Policy};
 use super::network::Entry;
 use super::node::Node;
-use super::pack::{Admits, Library, Part};
+use super::pack::{Admits, BUILTIN, Library, Part};
 use super::pattern::{Role, expand};
+use super::probe::canonical;
 use super::profile::Profile;
+use super::sign::signature_path;
 use super::types::{Layer, Mode, Rule, Scope};
 use crate::decision::{Decision, Severity};
 
@@ -127,12 +129,32 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
             .collect(),
         notes: library.diagnostics.take_notes(),
         digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        reserved: reserved(request, &parts),
         mode: if audits && !enforces {
             Mode::Audit
         } else {
             Mode::Enforce
         },
     })
+}
+
+/// What the tree must not write, lest it choose the next session's policy.
+fn reserved(request: &Request<'_>, parts: &[Part]) -> Vec<Vec<u8>> {
+    let files = parts
+        .iter()
+        .filter(|part| !part.file.starts_with(BUILTIN))
+        .map(|part| PathBuf::from(&part.file));
+    let files = files.flat_map(|file| [signature_path(&file), file]);
+    let home = request.scope.home.join(".config/cavra");
+    let folders = request
+        .search
+        .iter()
+        .cloned()
+        .chain([home, PathBuf::from("/etc/cavra")]);
+    files
+        .chain(folders)
+        .map(|path| std::os::unix::ffi::OsStrExt::as_bytes(canonical(&path).as_os_str()).to_vec())
+        .collect()
 }
 
 /// The table with a pack's own rows of command lines.

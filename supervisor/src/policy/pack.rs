@@ -239,7 +239,7 @@ impl<'a> Library<'a> {
 }
 
 /// In front of the ids of packs that come with the program.
-const BUILTIN: &str = "builtin:";
+pub(crate) const BUILTIN: &str = "builtin:";
 
 /// Lower-case hex.
 pub(crate) fn sha256(text: &str) -> String {
