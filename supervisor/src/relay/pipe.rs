@@ -13,7 +13,7 @@ use super::Carried;
 
 /// Bytes that are moved at once. One buffer for all connections: what waits in one is in the kernel's buffers, and a Vec holds only what the other
 /// side did not take at once.
-const MOVED_MAX: usize = 256 * 1024;
+const MOVED_MAX: usize = 128 * 1024;
 /// How often a connection with one side closed is looked at: the closed side may be gone for good. Its kernel forgets such a socket after a
 /// minute (tcp_fin_timeout), and the keepalive's next packet is then answered with a reset.
 const HALF_OPEN: Duration = Duration::from_secs(60);
@@ -88,6 +88,8 @@ pub(super) async fn one_way(
 ) -> io::Result<()> {
     loop {
         from.readable().await?;
+        // Room first: what is read and not taken has to be kept, and copied for that.
+        to.writable().await?;
         // The buffer is everybody's: nothing waits while it is held.
         let moved = BUFFER.with_borrow_mut(|buffer| {
             let len = from.try_read(buffer)?;

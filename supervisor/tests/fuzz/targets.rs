@@ -1,0 +1,194 @@
+//! What is claimed of each parser of foreign bytes, for any bytes. Shared by the seeded run of `cargo test` and by cargo-fuzz (/fuzz).
+
+use std::ffi::CString;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use cavra::approvals::{Ask, ControlServer, Desk};
+use cavra::caller::memory::{CallerPath, strings as read_strings};
+use cavra::evidence::{Draft, Durability, Journal, Level, Opening, Verification, verify};
+use cavra::policy::{Profile, Request, Scope, load};
+use cavra::sys::memory::RemotePtr;
+use cavra::sys::process::own_tid;
+
+/// A folder for this process's files; in the machine's temporary folder, gone with it where the runner does not remove it.
+static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+
+fn place(name: &str) -> PathBuf {
+    FOLDER.path().join(format!("{name}-{}", own_tid().0))
+}
+
+fn address<T>(of: &[T]) -> RemotePtr {
+    RemotePtr(of.as_ptr().addr() as u64)
+}
+
+/// An execve's array as a caller has it in its memory. Strings with NUL between them come back as they were; an array of any eight bytes each,
+/// some of them leading into the data, some nowhere, is an error or strings that are there.
+pub(crate) fn arrays(data: &[u8]) {
+    let words: Vec<CString> = data
+        .split(|byte| *byte == 0)
+        .take(4_000)
+        .map(|word| CString::new(word).unwrap())
+        .collect();
+    let mut pointers: Vec<u64> = words.iter().map(|word| address(word.as_bytes_with_nul()).0).collect();
+    pointers.push(0);
+    let mut total = 0;
+    match read_strings(own_tid(), address(&pointers), &mut total) {
+        Ok(read) => assert_eq!(read, words),
+        // One argument may have 128 KiB.
+        Err(errno) => assert!(errno == nix::errno::Errno::E2BIG && data.len() > 131_000, "{errno}"),
+    }
+    let ended = [data, &[0]].concat();
+    let wild: Vec<u64> = data
+        .chunks(8)
+        .map(|bytes| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            let word = u64::from_ne_bytes(word);
+            if word % 3 == 0 {
+                word
+            } else {
+                address(&ended).0 + word % ended.len() as u64
+            }
+        })
+        .chain([0])
+        .collect();
+    if let Ok(read) = read_strings(own_tid(), address(&wild), &mut 0) {
+        assert!(read.len() < wild.len());
+    }
+}
+
+/// A path as a caller has it in its memory: up to its NUL, or ENAMETOOLONG from 4096 bytes on.
+pub(crate) fn path(data: &[u8]) {
+    let ended = [data, &[0]].concat();
+    let wanted = data.split(|byte| *byte == 0).next().unwrap_or_default();
+    match CallerPath::read(own_tid(), address(&ended)) {
+        Ok(path) => assert!(path.bytes() == wanted && wanted.len() < 4096),
+        Err(errno) => assert!(
+            errno == nix::errno::Errno::ENAMETOOLONG && wanted.len() >= 4096,
+            "{errno}"
+        ),
+    }
+}
+
+/// The file of a session that has ended, made once.
+pub(crate) static CHAIN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let dir = place("chain");
+    let opening = Opening {
+        session_id: "ses_0123456789ab".to_owned(),
+        agent_id: "agent".to_owned(),
+        actor: "ada".to_owned(),
+        command: vec!["sh".to_owned()],
+        workspace: "/ws".to_owned(),
+        policy_digest: "sha256:00".to_owned(),
+        packs: vec!["p".to_owned()],
+        mode: "enforce".to_owned(),
+        version: "0".to_owned(),
+    };
+    let journal = Journal::create(Some(&dir), &opening, Level::First).unwrap();
+    for target in ["/ws/.env", "terraform apply \"é\"", "10.0.0.1:443"] {
+        let draft = Draft {
+            action_type: "read_file",
+            target: target.to_owned(),
+            ..Draft::default()
+        };
+        journal.append(draft, Durability::Written).unwrap();
+    }
+    journal.close("0").unwrap();
+    std::fs::read(dir.join("decisions.jsonl")).unwrap()
+});
+
+/// Any bytes as a session's records: `verify` answers, and finds whole only what was written.
+pub(crate) fn records(data: &[u8]) {
+    let dir = place("records");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("decisions.jsonl"), data).unwrap();
+    let found = verify(&dir);
+    assert!(!found.to_string().contains(|c: char| c.is_control()), "{found}");
+    assert!(
+        !matches!(found, Verification::Whole { .. }) || data == *CHAIN,
+        "whole: {}",
+        data.escape_ascii()
+    );
+}
+
+/// Any bytes as a pack: a policy, or errors that name the file and carry no control characters of it.
+pub(crate) fn pack(data: &[u8]) {
+    let file = place("pack.yaml");
+    std::fs::write(&file, data).unwrap();
+    let name = file.display().to_string();
+    let nowhere = Path::new("/nonexistent");
+    let loaded = load(&Request {
+        launch: std::slice::from_ref(&name),
+        profile: &Profile::default(),
+        machine_dir: nowhere,
+        repository: None,
+        search: &[],
+        scope: &Scope {
+            workspace: nowhere.into(),
+            home: nowhere.into(),
+            tmp: Vec::new(),
+        },
+        system_trees: &[],
+        env: &|_| None,
+        agent: "",
+        admits: None,
+    });
+    if let Err(errors) = loaded {
+        let text = errors.to_string();
+        assert!(text.contains(&name), "no file named: {text}");
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "{}",
+            text.escape_debug()
+        );
+    }
+}
+
+/// A session's control socket with one held request.
+static DESK: LazyLock<(Arc<Desk>, PathBuf, cavra::approvals::Ticket)> = LazyLock::new(|| {
+    let run = place("run");
+    let desk = Desk::new(Duration::from_secs(3_600));
+    let server = ControlServer::bind_in(&run, "ses_0123456789ab").unwrap();
+    server.start(Arc::clone(&desk), |_| false).unwrap();
+    let ticket = desk
+        .hold(Ask {
+            action: "exec".to_owned(),
+            ..Ask::default()
+        })
+        .unwrap();
+    (desk, run.join("ses_0123456789ab.sock"), ticket)
+});
+
+fn said(bytes: &[u8]) -> Vec<u8> {
+    let mut socket = UnixStream::connect(&DESK.1).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // It may have said no, and closed, before all was written.
+    let _closed = socket
+        .write_all(bytes)
+        .and_then(|()| socket.shutdown(std::net::Shutdown::Write));
+    let mut reply = Vec::new();
+    let _reset = socket.read_to_end(&mut reply);
+    reply
+}
+
+/// Any bytes on the control socket: a reply of one line of JSON or none, nothing decided without its full name, and the next one is served.
+pub(crate) fn control(data: &[u8]) {
+    let reply = said(data);
+    assert!(
+        reply.is_empty() || serde_json::from_slice::<serde_json::Value>(&reply).is_ok(),
+        "{}",
+        reply.escape_ascii()
+    );
+    let listed = said(b"{\"op\":\"list\"}\n");
+    let id = DESK.2.id();
+    let named = data.windows(id.len()).any(|part| part == id.as_bytes());
+    assert!(
+        named || String::from_utf8_lossy(&listed).contains("\"pending\""),
+        "{}",
+        listed.escape_ascii()
+    );
+}
