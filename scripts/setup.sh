@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
 # What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
+#
+#   scripts/setup.sh --all    also what only scripts/compat.sh needs: Go and Java
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,9 +16,25 @@ tmux:tmux
 npm:npm
 unshare:util-linux
 python3:python3
+stress-ng:stress-ng
+fio:fio
+busybox:busybox
+sshd:openssh-server
+ssh:openssh-client
+less:less
+vim:vim
+top:procps
+script:bsdutils
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "
+if [ "${1-}" = --all ]; then
+    needs="$needs
+go:golang-go
+/usr/share/go/src/os:golang-src
+java:default-jdk-headless
+"
+fi
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}

@@ -80,8 +80,21 @@ fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
                 }
             }
         }
-        libc::AF_INET | libc::AF_INET6 => Err(Errno::EINVAL),
-        _ => Err(Errno::EAFNOSUPPORT),
+        // Too short, or no socket that is handed out takes it: which errno tells so depends on the socket's state.
+        _ => Ok(Meaning::Harmless),
+    }
+}
+
+/// What an address means to a socket: between unix sockets and others the kernel reads none, and its errno depends on the socket's state.
+fn meaning_to(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Meaning, Errno> {
+    let unix = |family: i32| family == libc::AF_UNIX;
+    match bytes.first_chunk() {
+        Some(family) => match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_UNSPEC => meaning(bytes),
+            family if unix(family) != unix(sys::option(socket, libc::SO_DOMAIN)?) => Ok(Meaning::Harmless),
+            _ => meaning(bytes),
+        },
+        None => meaning(bytes),
     }
 }
 
@@ -133,8 +146,8 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);
@@ -153,13 +166,22 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 4, call.arg(5))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 4, call.arg(5))?;
     let bytes = as_inet(socket.as_fd(), bytes)?;
     if question(call, socket.as_fd(), &bytes)? {
         return Ok(Reply::Value(call.arg(2).cast_signed()));
     }
-    let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
+    // A connection goes where it goes: the kernel reads no address there, unless it is to connect by it.
+    let connected = matches!(
+        sys::option(socket.as_fd(), libc::SO_TYPE)?,
+        libc::SOCK_STREAM | libc::SOCK_SEQPACKET
+    ) && call.int(3) & libc::MSG_FASTOPEN == 0;
+    let target = if connected {
+        Target::plain(&bytes)
+    } else {
+        permit(call, "sendto", socket.as_fd(), &bytes)?
+    };
     let data = message(call)?;
     pool::about_to_block()?;
     Ok(Reply::Value(sys::send_to(
@@ -271,6 +293,19 @@ struct Target {
     _held: Option<OwnedFd>,
 }
 
+impl Target {
+    /// An address as it is, which needs nothing more.
+    fn plain(address: &[u8]) -> Self {
+        Self {
+            address: address.to_vec(),
+            far: false,
+            resolver: false,
+            proof: None,
+            _held: None,
+        }
+    }
+}
+
 /// A connection whose name is proved on the wire.
 struct Proof {
     to: SocketAddr,
@@ -280,13 +315,10 @@ struct Proof {
 
 fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
     let plain = |far| Target {
-        address: bytes.to_vec(),
         far,
-        resolver: false,
-        proof: None,
-        _held: None,
+        ..Target::plain(bytes)
     };
-    match meaning(bytes)? {
+    match meaning_to(socket, bytes)? {
         Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
@@ -370,6 +402,8 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
         Meaning::UnixPath(path) => {
             let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
             if object.stat.kind() != Kind::Socket {
+                // The right to it is asked before its kind.
+                fs::may(object.fd.as_fd(), libc::W_OK)?;
                 return Err(Errno::ECONNREFUSED.into());
             }
             let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else {
@@ -412,10 +446,10 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let bytes = as_inet(socket.as_fd(), bytes)?;
-    match meaning(&bytes)? {
+    match meaning_to(socket.as_fd(), &bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
             let target = shown(None, ip, port);
@@ -475,7 +509,9 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
         object: None,
         argv: None,
     };
+    let known = matches!(base, libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW);
     let refusal = match family {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX if !known => Errno::ESOCKTNOSUPPORT,
         libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
     };
