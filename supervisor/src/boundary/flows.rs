@@ -67,7 +67,12 @@ impl Flows {
             return None;
         }
         let oldest = (flows.len() >= FLOWS_MAX)
-            .then(|| flows.iter().min_by_key(|(_, sum)| sum.used).map(|(flow, _)| flow.clone()))
+            .then(|| {
+                flows
+                    .iter()
+                    .min_by_key(|(_, sum)| sum.used)
+                    .map(|(flow, _)| flow.clone())
+            })
             .flatten();
         let gone = oldest.and_then(|oldest| flows.remove_entry(&oldest));
         let (name, who) = what();

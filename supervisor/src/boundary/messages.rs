@@ -165,9 +165,7 @@ impl Message {
         for (at, len) in &self.parts {
             let from = skip.min(*len);
             skip -= from;
-            let left = usize::try_from(len - from)
-                .unwrap_or(usize::MAX)
-                .min(room - data.len());
+            let left = usize::try_from(len - from).unwrap_or(usize::MAX).min(room - data.len());
             if left > 0 {
                 let begin = data.len();
                 data.resize(begin + left, 0);
@@ -221,11 +219,7 @@ pub(super) fn sendmmsg(call: &Call<'_>) -> Result<Reply, Stop> {
             if !call.boundary.listener.waits(call.notification.id) {
                 return Err(Errno::ESRCH.into());
             }
-            write_exact(
-                call.notification.tid,
-                at.offset(HEADER as u64)?,
-                &result.to_ne_bytes(),
-            )?;
+            write_exact(call.notification.tid, at.offset(HEADER as u64)?, &result.to_ne_bytes())?;
             Ok(u64::try_from(sent).is_ok_and(|sent| sent < message.total))
         });
         match one {

@@ -238,7 +238,12 @@ struct Proof {
     names: Vec<Arc<str>>,
 }
 
-pub(super) fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
+pub(super) fn permit(
+    call: &Call<'_>,
+    operation: &'static str,
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+) -> Result<Target, Stop> {
     let plain = |far| Target {
         address: bytes.to_vec(),
         far,
@@ -398,7 +403,7 @@ pub(super) fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedF
                 address,
                 far: false,
                 resolver: None,
-        flow: None,
+                flow: None,
                 proof: None,
                 _held: Some(object.fd),
             })

@@ -40,14 +40,18 @@ mod tests {
     #[test]
     fn messages_are_decided_and_pairs_handed_out() {
         let mut rows = crate::filter::rows(false);
-        let cases = |rows: &[crate::filter::Row], name: &str| rows.iter().find(|row| row.name == name).unwrap().cases.len();
+        let cases =
+            |rows: &[crate::filter::Row], name: &str| rows.iter().find(|row| row.name == name).unwrap().cases.len();
         let (pairs, options) = (cases(&rows, "socketpair"), cases(&rows, "setsockopt"));
         mediate_messages(&mut rows);
         for name in ["sendmsg", "sendmmsg"] {
             let row = rows.iter().find(|row| row.name == name).unwrap();
             assert_eq!((row.otherwise, row.cases.len()), (Answer::Notify, 1), "{name}");
         }
-        assert_eq!((cases(&rows, "socketpair"), cases(&rows, "setsockopt")), (pairs - 1, options + 1));
+        assert_eq!(
+            (cases(&rows, "socketpair"), cases(&rows, "setsockopt")),
+            (pairs - 1, options + 1)
+        );
         crate::filter::compile(&rows).unwrap();
     }
 }
