@@ -600,7 +600,7 @@ fn no_program_is_planted_in_gits_configuration() {
         "git config CORE.FSMONITOR ./plant",
         "git config core.fsmonitor ./plant --list",
         "git config --local core.fsmonitor ./plant",
-        "git config --add core.fsmonitor ./plant --list",
+        "git config --replace-all core.fsmonitor ./plant --list",
         "git config --type=path core.fsmonitor ./plant --get",
         "git config set --local core.fsmonitor ./plant",
         "git -c a.b=c config --add core.fsmonitor ./plant",

@@ -229,9 +229,9 @@ impl<'a> Reader<'_, 'a> {
         let mut modes = Vec::new();
         for verb in verbs {
             let mode = tools::mode(program, &verb, words).filter(|_| !cut);
-            let mode = mode.map(|(verb, chosen, operands)| {
-                let head = [Some(*name), Some(verb), chosen].into_iter().flatten();
-                Spelling::from(head.map(Cow::Borrowed).collect(), arguments + operands)
+            let mode = mode.map(|mode| {
+                let head = [Some(*name), Some(mode.verb), mode.chosen].into_iter().flatten();
+                Spelling::from(head.map(Cow::Borrowed).collect(), arguments + mode.operands)
             });
             modes.push(mode.clone());
             let mode = mode.map(Box::new);

@@ -112,7 +112,7 @@ pub(super) struct Program {
 pub(super) struct Modes {
     pub(super) grammar: Grammar,
     /// An option that chooses, and the name of what it chooses.
-    pub(super) chosen: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) chosen: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// First operands that are verbs of its own, with other options.
     pub(super) verbs: Vec<Box<[u8]>>,
     /// What it does with one operand where nothing is chosen.

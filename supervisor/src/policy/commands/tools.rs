@@ -65,19 +65,24 @@ pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'
     (all, cut)
 }
 
-/// What a verb does, where its options say so beyond doubt: its first word, the option that chooses (none where only operands follow), and the
-/// index of its first operand.
-pub(super) fn mode<'a>(
-    program: &'a Program,
-    verb: &Verb<'a>,
-    words: &[&'a [u8]],
-) -> Option<(&'a [u8], Option<&'a [u8]>, usize)> {
+/// What a verb does, where its options say so beyond doubt.
+pub(super) struct Mode<'a> {
+    /// The verb's first word.
+    pub(super) verb: &'a [u8],
+    /// The option that chooses; none where the operands alone say it.
+    pub(super) chosen: Option<&'a [u8]>,
+    /// Index of the first operand.
+    pub(super) operands: usize,
+}
+
+/// What a verb with modes does.
+pub(super) fn mode<'a>(program: &'a Program, verb: &Verb<'a>, words: &[&'a [u8]]) -> Option<Mode<'a>> {
     let first = *verb.words.first()?;
     let (_, modes) = program.modes.iter().find(|(name, _)| **name == *first)?;
     let (at, options) = modes.grammar.certainly(words, verb.first)?;
     let mut chosen: Option<&[u8]> = None;
     for option in options {
-        let Some((_, mode)) = modes.chosen.iter().find(|(name, _)| **name == *option) else {
+        let Some(mode) = modes.chosen.get(option.as_ref()) else {
             continue;
         };
         if chosen.is_some_and(|other| other != &**mode) {
@@ -92,7 +97,11 @@ pub(super) fn mode<'a>(
         return None;
     }
     let one = modes.one.as_deref().filter(|_| operands.len() == 1);
-    Some((first, chosen.or(one), at))
+    Some(Mode {
+        verb: first,
+        chosen: chosen.or(one),
+        operands: at,
+    })
 }
 
 /// The verbs that an unknown word abbreviates.
