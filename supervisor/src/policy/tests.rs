@@ -693,6 +693,7 @@ fn writes_are_bounded_by_the_layer_that_bounds_them_best() {
                 "/proc",
                 "home/.cache",
                 "home/.cargo",
+                "home/.claude",
                 "home/.local/share/pnpm",
                 "home/.npm",
                 "tmp",
