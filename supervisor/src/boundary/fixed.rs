@@ -91,7 +91,7 @@ pub(super) fn file(
             Kind::File | Kind::Dir | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::Char | Kind::Other => {}
         }
     }
-    if path.starts_with(b"/sys/") && op == FileOp::Write {
+    if path.starts_with(b"/sys/") && op.changes() {
         return Some(&KERNEL);
     }
     if !path.starts_with(b"/proc/") {
@@ -104,12 +104,12 @@ pub(super) fn file(
                 stat.is_some_and(|stat| stat.kind() == Kind::Dir) && path.iter().filter(|b| **b == b'/').count() == 2;
             (!folder && !SUPERVISOR_READ.contains(&last)).then_some(&*SUPERVISOR)
         }
-        (Some(pid), FileOp::Write) => match last {
+        (Some(pid), FileOp::Write | FileOp::Delete) => match last {
             b"mem" => Some(&MEMORY),
             last if PROC_WRITE.contains(&last) && !own(pid) && in_tree(pid) => None,
             _ => Some(&KERNEL),
         },
-        (None, FileOp::Write) => Some(&KERNEL),
+        (None, FileOp::Write | FileOp::Delete) => Some(&KERNEL),
         (Some(_) | None, FileOp::Read) => None,
     }
 }

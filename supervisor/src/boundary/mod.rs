@@ -141,7 +141,7 @@ impl Boundary {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
         self.own_folders.iter().any(|folder| below(folder))
-            || op == FileOp::Write && self.policy_folders.iter().any(|folder| below(folder))
+            || op.changes() && self.policy_folders.iter().any(|folder| below(folder))
     }
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
