@@ -63,14 +63,23 @@ fn compare(user: User, seeds: &[u64], pack: &str, known: &Known, comparison: &mu
         };
         let trace = |stage: &Stage| stage.read(format!("ws/{seed}/trace")).unwrap_or_default();
         let (native, within) = (trace(&outside), trace(&inside));
-        assert_eq!(native.lines().count().to_string(), STEPS, "seed {seed} natively:\n{native}");
+        assert_eq!(
+            native.lines().count().to_string(),
+            STEPS,
+            "seed {seed} natively:\n{native}"
+        );
         let mut within = within.lines();
         let same_steps = native.lines().all(|line| {
             // A step is its call and what came of it.
             let (call, native) = line.split_once(" = ").unwrap_or((line, ""));
             let found = within.next().unwrap_or("missing");
             let (_, found) = found.split_once(" = ").unwrap_or(("", found));
-            let same = comparison.add(known, call.split_once(' ').map_or(call, |(_, call)| call), native, found);
+            let same = comparison.add(
+                known,
+                call.split_once(' ').map_or(call, |(_, call)| call),
+                native,
+                found,
+            );
             if !same {
                 let last = comparison.unexplained.last_mut().expect("it was just added");
                 *last = format!("seed {seed} step {last}");
@@ -79,7 +88,12 @@ fn compare(user: User, seeds: &[u64], pack: &str, known: &Known, comparison: &mu
             same && (native == found || starts_with_error(native) && starts_with_error(found))
         });
         if same_steps {
-            comparison.add(known, &format!("seed {seed}: the tree"), &tree(&outside), &tree(&inside));
+            comparison.add(
+                known,
+                &format!("seed {seed}: the tree"),
+                &tree(&outside),
+                &tree(&inside),
+            );
         }
     }
     Ok(())
@@ -105,12 +119,16 @@ fn random_calls_end_as_natively(user: User) -> Verdict {
 
 /// A pack that refuses one folder plants what the comparison has to find.
 fn a_planted_difference_is_found(user: User) -> Verdict {
-    let planted = format!("{OPEN}rules: [{{id: planted, action: write_file, match: ['**/t/d/e/**'], decision: block}}]\n");
+    let planted =
+        format!("{OPEN}rules: [{{id: planted, action: write_file, match: ['**/t/d/e/**'], decision: block}}]\n");
     let (known, mut comparison) = (Known::read(KNOWN), Comparison::default());
     compare(user, &[1, 2, 3, 4, 5], &planted, &known, &mut comparison)?;
     let found = &comparison.unexplained;
     assert!(
-        !found.is_empty() && found.iter().all(|line| line.contains("inside EACCES") || line.contains("inside EXDEV")),
+        !found.is_empty()
+            && found
+                .iter()
+                .all(|line| line.contains("inside EACCES") || line.contains("inside EXDEV")),
         "{found:?}"
     );
     Ok(())

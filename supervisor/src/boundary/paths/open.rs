@@ -323,13 +323,7 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
                 return Err(Errno::ENOENT.into());
             }
             let parent = call.c(parent)?;
-            let dir = fs::open(
-                start,
-                &parent,
-                libc::O_PATH | libc::O_DIRECTORY,
-                0,
-                resolve,
-            )?;
+            let dir = fs::open(start, &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
             let last = call.c(last)?;
             match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
                 Err(Errno::ENOENT) => Ok(Held {
