@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
 # What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
+#
+#   scripts/setup.sh --benches    also what benches/run compares with and starts
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,6 +19,14 @@ python3:python3
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "
+case ${1-} in
+--benches) needs="$needs rg:ripgrep bwrap:bubblewrap strace:strace pytest:python3-pytest" ;;
+'') ;;
+*)
+    echo "usage: scripts/setup.sh [--benches]" >&2
+    exit 2
+    ;;
+esac
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}
