@@ -4,10 +4,11 @@ One notification visits two stations. The *receiver* serves one call at a time a
 The *caller* is a delay z: everything of a lone caller's latency L that is not s (its own work, the switches, idle processors' wake-ups). With N callers
 and k receivers, mean value analysis gives the throughput; C processors that owe D = s + c a call bound it by C / D, and what only one processor can
 do at a time (the kernel's lock on the listener's queue: sigma) by 1 / sigma."""
-import os, shutil, statistics, subprocess, sys, tempfile
+import os, shutil, statistics, tempfile
 from pathlib import Path
 
 from .report import quartiles, rotated
+from .sides import watched
 
 CALLERS = {"1": 1, "2p": 2, "64p": 64}
 TURNS = {"1": 3000, "2p": 3000, "64p": 150}
@@ -24,51 +25,48 @@ def throughput_time(callers, service, delay, processors, demand, receivers=1, se
     return max(1 / seen, demand / processors, sequential)
 
 
-def sample(sides, side, callers, turns, pinned=False):
-    """Wall and processor microseconds a call, all callers and the supervisor together, and the callers' own part."""
+def sample(sides, side, callers, turns, pinned=False, op="absolute"):
+    """Microseconds a call: from start to end, of the supervisor's processor time, of the callers' own."""
     def start(turns, batches):
         folder = Path(tempfile.mkdtemp(dir=sides.work))
-        words = (["taskset", "-c", str(min(os.sched_getaffinity(0)))] if pinned else []) + prefix(sides, side, folder)
-        command = words + [str(sides.work / "micro"), "absolute" if side != "empty" else "missing", str(batches), str(turns), str(sides.static), callers]
-        started = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        lines = started.stdout.read().splitlines()
-        _, status, use = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-        if started.returncode:
-            sys.exit(f"model, {side}: status {started.returncode}\n{started.stderr.read()}")
+        words = (["taskset", "-c", str(min(os.sched_getaffinity(0)))] if pinned else []) + prefix(sides, side, folder, op)
+        words += [str(sides.work / "micro"), "missing" if side == "empty" else op, str(batches), str(turns), str(sides.static), callers]
+        lines, supervisor = watched(words, folder)
         shutil.rmtree(folder)
-        return [[float(word) for word in line.split()] for line in lines], (use.ru_utime + use.ru_stime) * 1e6
+        return [[float(word) for word in line.split()] for line in lines], supervisor
 
     batches = 5
     (_, begin), (lines, total) = start(1, 1), start(turns, batches)
-    wall = statistics.median(line[0] for line in lines)
-    own = statistics.median(line[1] for line in lines)
+    wall, own = (statistics.median(line[column] for line in lines) for column in (0, 1))
     return wall, (total - begin) / (turns * batches * CALLERS[callers]), own
 
 
-def prefix(sides, side, folder):
+def prefix(sides, side, folder, op):
     if side == "empty":
         return [str(sides.work / "floor"), "--empty"]
-    return sides.words(side, folder)
+    return sides.words(side, folder, approvals="ask" if op == "held" else "deny")
 
 
 def measure(sides, rounds):
     """For the floor and for cavra-run: L, s, c, and microseconds a call for each number of callers."""
     seen = {}
     order = [(side, callers, pinned) for side in ("floor", "cavra-run") for callers, pinned in [("1", True), *((n, False) for n in CALLERS)]]
-    order.append(("empty", "1", True))
+    order += [("empty", "1", True), ("cavra-run", "1", "held")]
     for number in range(rounds):
         for side, callers, pinned in rotated(order, number):
-            seen.setdefault((side, callers, pinned), []).append(sample(sides, side, callers, TURNS[callers], pinned))
+            op = "held" if pinned == "held" else "absolute"
+            seen.setdefault((side, callers, pinned), []).append(sample(sides, side, callers, TURNS[callers], bool(pinned), op))
     middle = lambda key, column: quartiles([figures[column] for figures in seen[key]])
     found = {"processors": len(os.sched_getaffinity(0)), "sides": {}}
     # Receiving and answering, and nothing else: the lock is held for less than that.
-    found["sequential"] = max(middle(("empty", "1", True), 1)[1] - middle(("empty", "1", True), 2)[1], 0.1)
+    found["sequential"] = max(middle(("empty", "1", True), 1)[1], 0.1)
+    beside = middle(("cavra-run", "1", "held"), 1)[1] - middle(("cavra-run", "1", True), 1)[1]
+    found["held"] = max(beside, 0.0) / 100
     for side in ("floor", "cavra-run"):
         one = (side, "1", True)
-        demand, own = middle(one, 1)[1], middle(one, 2)[1]
+        service, own = middle(one, 1)[1], middle(one, 2)[1]
         found["sides"][side] = {
-            "latency": middle((side, "1", False), 0), "latency on one processor": middle(one, 0), "service": demand - own, "own": own,
+            "latency": middle((side, "1", False), 0), "latency on one processor": middle(one, 0), "service": service, "own": own,
             "measured": {callers: middle((side, callers, False), 0) for callers in CALLERS},
         }
     return found
@@ -77,7 +75,7 @@ def measure(sides, rounds):
 def told(found):
     """Two tables: the model against this machine, and what it says of others."""
     processors, sequential = found["processors"], found["sequential"]
-    lines = [f"Microseconds a call; {processors} processors, σ ≤ {sequential:.1f}.", "",
+    lines = [f"Microseconds a call; {processors} processors, σ ≤ {sequential:.1f}, h = {found['held']:.3f}.", "",
              "| | L, free | L, one CPU | s | c | 1 caller | 2 callers: model | measured | 64 callers: model | measured |", "|---|" + "---|" * 9]
     for side, at in found["sides"].items():
         service, own, latency = at["service"], at["own"], at["latency"][1]

@@ -1,8 +1,8 @@
 """Where the supervisor's microseconds go: its processor time sampled by perf, by system call and by the program's own parts."""
-import collections, shutil, subprocess, sys, tempfile, time
+import collections, shutil, subprocess, tempfile
 from pathlib import Path
 
-from .sides import run, skipped
+from .sides import run, skipped, watched
 
 # operation: title, turns in 20 batches
 CALLS = {"absolute": ("open", 10_000), "tcp": ("connect", 2_000), "static": ("exec", 100)}
@@ -34,19 +34,9 @@ def command(sides, op, turns, folder):
 def processor_time(sides, op, turns):
     """Microseconds of all the supervisor's threads."""
     folder = Path(tempfile.mkdtemp(dir=sides.work))
-    started = subprocess.Popen(command(sides, op, turns, folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    seen = {}
-    while started.poll() is None:
-        for thread in Path(f"/proc/{started.pid}/task").glob("*/schedstat"):
-            try:
-                seen[thread.parent.name] = int(thread.read_text().split()[0]) / 1e3
-            except (OSError, IndexError):
-                pass  # it has just ended
-        time.sleep(0.002)
-    if started.returncode:
-        sys.exit(f"profile, {op}: status {started.returncode}")
+    _, spent = watched(command(sides, op, turns, folder), folder)
     shutil.rmtree(folder)
-    return sum(seen.values())
+    return spent
 
 
 def sampled(sides, op, turns):

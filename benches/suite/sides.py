@@ -1,5 +1,5 @@
 """The sides of a comparison: how the same work is started natively, under the bare mechanism, in a session, under another tool."""
-import json, shlex, shutil, subprocess, sys
+import json, shlex, shutil, subprocess, sys, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,6 +14,24 @@ def run(command, **how):
 
 def skipped(what, why):
     print(f"SKIPPED {what}: {why}", file=sys.stderr, flush=True)
+
+
+def watched(words, folder):
+    """Runs to the end: the lines of its output, and the processor microseconds of all threads of that process alone, not of its tree."""
+    with (folder / "output").open("w+") as output:
+        started = subprocess.Popen([str(word) for word in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output)
+        seen = {}
+        while started.poll() is None:
+            for thread in Path(f"/proc/{started.pid}/task").glob("*/schedstat"):
+                try:
+                    seen[thread.parent.name] = int(thread.read_text().split()[0]) / 1e3
+                except (OSError, IndexError):
+                    pass  # it has just ended
+            time.sleep(0.002)
+        if started.returncode:
+            sys.exit(f"{' '.join(map(str, words))}: status {started.returncode}")
+        output.seek(0)
+        return output.read().splitlines(), sum(seen.values())
 
 
 class Sides:
