@@ -62,6 +62,7 @@ pub const ROWS: &[Row] = &[
     race("race_sockaddr", "", 2_000),
     tricks("aliases", Twin::Open),
     tricks("exec_alias", Twin::Open),
+    tricks("escapes", Twin::Open),
     tricks("side_doors", Twin::None),
     tricks("network", Twin::Open),
     tricks("reach", Twin::None),
@@ -123,4 +124,5 @@ pub const ALWAYS: &[&str] = &[
     "exec/seized",
     "exec/written_by",
     "exec/unreadable",
+    "escape/core_dump",
 ];

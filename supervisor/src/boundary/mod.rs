@@ -5,6 +5,7 @@
 mod copies;
 mod exec;
 mod fixed;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
@@ -66,6 +67,8 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -107,6 +110,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -121,6 +125,7 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
             pool: pool::Pool::default(),
             own_folders,
