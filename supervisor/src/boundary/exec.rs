@@ -258,12 +258,17 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
             ..command.clone()
         });
     }
-    let begins = interpreter.map(|(canonical, object)| {
-        let names = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY)
-            .map(|readable| call.boundary.copies.names(readable.as_fd(), &object.stat));
-        Ok::<_, Errno>((0, canonical.clone(), names.map_err(|_| Errno::EACCES)?))
-    });
-    for (at, canonical, copies) in loaded(call, plan).into_iter().chain(begins.transpose()?) {
+    let begins = match interpreter {
+        Some((canonical, object)) => {
+            let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
+            let copies = &call.boundary.copies;
+            // A loader that the kernel begins with runs the image, and takes none of its arguments for a program.
+            (!copies.is_loader(readable.as_fd(), &object.stat))
+                .then(|| (0, canonical.clone(), copies.names(readable.as_fd(), &object.stat)))
+        }
+        None => None,
+    };
+    for (at, canonical, copies) in loaded(call, plan).into_iter().chain(begins) {
         also(&Command {
             file: &canonical,
             chain: vec![&canonical],
