@@ -204,6 +204,7 @@ fn doors_beside_the_filter_are_shut() {
             "process_vm_writev 1",
             "second_listener 1",
             "own_filter 0",
+            "own_filter_by_prctl 0",
             "stream 0",
         ] {
             assert!(
@@ -644,7 +645,7 @@ fn a_number_that_was_trusted_gives_nothing_to_who_has_it_next() {
     }
     let world = World::new(users().last().copied().expect("a user"));
     let library = world.folder("bin").join("reuse.so");
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/reuse.c");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/libraries/reuse.c");
     let mut compiler = std::process::Command::new("cc");
     compiler
         .args(["-O2", "-shared", "-fPIC", "-o"])

@@ -113,6 +113,8 @@ pub const ALWAYS: &[&str] = &[
     "make/mknod_block_device",
     "make/rename_whiteout",
     "connect/fast_open",
+    "connect/deferred_past_port",
+    "connect/source_route",
     "connect/multipath",
     "connect/smc",
     "udp/",

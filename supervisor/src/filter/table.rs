@@ -239,7 +239,6 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         cases: vec![
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_MM))]),
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_PTRACER))]),
-            (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_SECCOMP))]),
             // The supervisor must be able to read its memory (K29): told so, and not done.
             (Pretend, vec![Is(0, Low32, low(libc::PR_SET_DUMPABLE)), Is(1, All64, 0)]),
         ],
@@ -295,27 +294,36 @@ const MULTICAST: &[(i32, i32)] = &[
     (libc::IPPROTO_IPV6, 46),
 ];
 
+/// Options that give a socket a route of its own: its packets go to the route's first stop, whatever address was decided. IP_OPTIONS, IPV6_RTHDR and,
+/// which can hold one, IPV6_2292PKTOPTIONS; include/uapi/linux/in.h and in6.h.
+const ROUTES: &[(i32, i32)] = &[(libc::IPPROTO_IP, 4), (libc::IPPROTO_IPV6, 57), (libc::IPPROTO_IPV6, 6)];
+
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
         accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
+    let option = |level: i32, name: i32| vec![Is(1, Low32, low(level)), Is(2, Low32, low(name))];
     rows.push(Row {
         name: "setsockopt",
         nr: nr::setsockopt,
-        cases: [(
-            Notify,
-            vec![
-                Is(1, Low32, low(libc::SOL_SOCKET)),
-                Is(2, Low32, low(libc::SO_REUSEPORT)),
-            ],
-        )]
+        cases: [
+            (Notify, option(libc::SOL_SOCKET, libc::SO_REUSEPORT)),
+            // connect would be decided now, and made at the first write, to whoever listens then.
+            (
+                Refuse(Errno::EOPNOTSUPP),
+                option(libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+            ),
+        ]
         .into_iter()
-        .chain(MULTICAST.iter().map(|(level, option)| {
-            let test = vec![Is(1, Low32, low(*level)), Is(2, Low32, low(*option))];
-            (Refuse(Errno::EPERM), test)
-        }))
+        .chain(
+            MULTICAST
+                .iter()
+                .chain(ROUTES)
+                .map(|(level, name)| (Refuse(Errno::EPERM), option(*level, *name))),
+        )
         .collect(),
         otherwise: Native,
-        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it",
+        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it; a route or a \
+                 delay of its own leads a decided connection elsewhere",
     });
     calls!(rows, Notify, "names an address, or takes one by listening without", connect bind listen);
     let fastopen = |arg| {
