@@ -121,7 +121,7 @@ impl Call<'_> {
             };
         }
         let matter = Matter {
-            action: if op == FileOp::Read { "read_file" } else { "write_file" },
+            action: op.action(),
             operation,
             target: path,
             object: object
@@ -152,7 +152,7 @@ impl Call<'_> {
         if ordinary && object.via.is_some_and(|mode| mode & needed == 0) {
             let rule = &*fixed::UNNAMED;
             let matter = Matter {
-                action: if op == FileOp::Read { "read_file" } else { "write_file" },
+                action: op.action(),
                 operation,
                 target: name.bytes(),
                 object: None,

@@ -5,10 +5,12 @@
 mod copies;
 mod exec;
 mod fixed;
+mod flows;
 mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
+mod messages;
 mod names;
 mod network;
 mod others;
@@ -70,6 +72,7 @@ pub struct Boundary {
     /// Loaders that the tree can not change.
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    flows: flows::Flows,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -127,6 +130,7 @@ impl Boundary {
             copies,
             loaders,
             listeners: listeners::Listeners::default(),
+            flows: flows::Flows::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -142,7 +146,7 @@ impl Boundary {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
         self.own_folders.iter().any(|folder| below(folder))
-            || op == FileOp::Write && self.policy_folders.iter().any(|folder| below(folder))
+            || op.changes() && self.policy_folders.iter().any(|folder| below(folder))
     }
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
@@ -317,7 +321,9 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_listen => listeners::listen,
         SYS_bind => network::bind,
-        SYS_sendto => network::sendto,
+        SYS_sendto => messages::sendto,
+        SYS_sendmsg => messages::sendmsg,
+        SYS_sendmmsg => messages::sendmmsg,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

@@ -294,36 +294,44 @@ const MULTICAST: &[(i32, i32)] = &[
     (libc::IPPROTO_IPV6, 46),
 ];
 
-/// Options that give a socket a route of its own: its packets go to the route's first stop, whatever address was decided. IP_OPTIONS, IPV6_RTHDR and,
-/// which can hold one, IPV6_2292PKTOPTIONS; include/uapi/linux/in.h and in6.h.
-const ROUTES: &[(i32, i32)] = &[(libc::IPPROTO_IP, 4), (libc::IPPROTO_IPV6, 57), (libc::IPPROTO_IPV6, 6)];
+/// Options that send packets by way of another host than the one that was decided: IP_OPTIONS holds source routes, IPV6_RTHDR is one,
+/// IPV6_2292PKTOPTIONS, IPV6_2292RTHDR and a flow label's lease (IPV6_FLOWLABEL_MGR) can carry one; include/uapi/linux/in.h, in6.h.
+const BY_ANOTHER_WAY: &[(i32, i32)] = &[
+    (libc::IPPROTO_IP, libc::IP_OPTIONS),
+    (libc::IPPROTO_IPV6, 57),
+    (libc::IPPROTO_IPV6, 6),
+    (libc::IPPROTO_IPV6, 5),
+    (libc::IPPROTO_IPV6, 32),
+];
 
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
         accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
-    let option = |level: i32, name: i32| vec![Is(1, Low32, low(level)), Is(2, Low32, low(name))];
     rows.push(Row {
         name: "setsockopt",
         nr: nr::setsockopt,
-        cases: [
-            (Notify, option(libc::SOL_SOCKET, libc::SO_REUSEPORT)),
-            // connect would be decided now, and made at the first write, to whoever listens then.
-            (
-                Refuse(Errno::EOPNOTSUPP),
-                option(libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
-            ),
-        ]
+        cases: [(
+            Notify,
+            vec![
+                Is(1, Low32, low(libc::SOL_SOCKET)),
+                Is(2, Low32, low(libc::SO_REUSEPORT)),
+            ],
+        )]
         .into_iter()
-        .chain(
-            MULTICAST
-                .iter()
-                .chain(ROUTES)
-                .map(|(level, name)| (Refuse(Errno::EPERM), option(*level, *name))),
-        )
+        .chain(MULTICAST.iter().chain(BY_ANOTHER_WAY).map(|(level, option)| {
+            let test = vec![Is(1, Low32, low(*level)), Is(2, Low32, low(*option))];
+            (Refuse(Errno::EPERM), test)
+        }))
+        .chain([(
+            Refuse(Errno::EOPNOTSUPP),
+            vec![
+                Is(1, Low32, low(libc::IPPROTO_TCP)),
+                Is(2, Low32, low(libc::TCP_FASTOPEN_CONNECT)),
+            ],
+        )])
         .collect(),
         otherwise: Native,
-        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it; a route or a \
-                 delay of its own leads a decided connection elsewhere",
+        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it; routes of the caller's own and late connecting pass by what was decided",
     });
     calls!(rows, Notify, "names an address, or takes one by listening without", connect bind listen);
     let fastopen = |arg| {

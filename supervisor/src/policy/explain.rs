@@ -118,7 +118,7 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
     });
     let mut spellings: Vec<String> = Vec::new();
     for line in meaning.iter().flat_map(|meaning| &meaning.lines) {
-        let line = printable(line);
+        let line = printable(&line.text);
         if !spellings.contains(&line) {
             spellings.push(line);
         }
@@ -144,7 +144,7 @@ const fn mechanism(question: &Question<'_>) -> &'static str {
         Question::File(FileOp::Read, _) | Question::Names(_) => {
             "the supervisor decides at each open, on the resolved object (seccomp user notification); the kernel's floor does not bound reading"
         }
-        Question::File(FileOp::Write, _) => {
+        Question::File(FileOp::Write | FileOp::Delete, _) => {
             "the supervisor decides at each open and path change, on the resolved object; beneath it the kernel's floor (Landlock) grants no writing at all"
         }
         Question::Command(_) => {

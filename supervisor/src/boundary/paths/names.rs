@@ -49,7 +49,8 @@ fn remove(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32) -> Result<Reply, 
     if entry.object.is_none() {
         return Err(Errno::ENOENT.into());
     }
-    call.permit_entry("delete", &entry)?;
+    let name = Name::Path(entry.canonical.clone());
+    call.permit(FileOp::Delete, "delete", &name, None)?;
     fs::unlink(entry.dir.as_fd(), entry.name()?.as_c_str(), flags)?;
     Ok(Reply::Value(0))
 }

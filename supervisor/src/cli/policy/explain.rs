@@ -40,6 +40,7 @@ pub(in crate::cli) struct Explain {
 enum Kind {
     Read,
     Write,
+    Delete,
     Execute,
     Connect,
     Bind,
@@ -58,6 +59,7 @@ impl Explain {
             let probe = match kind {
                 Kind::Read => file(FileOp::Read),
                 Kind::Write => file(FileOp::Write),
+                Kind::Delete => file(FileOp::Delete),
                 Kind::Execute => Probe::command(&self.what, &cwd),
                 Kind::Connect | Kind::Bind => {
                     let op = if kind == Kind::Bind {
