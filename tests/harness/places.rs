@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use crate::suite::{Unmet, skip};
@@ -62,6 +63,21 @@ fn product(name: &str, user: User) -> Result<PathBuf, Unmet> {
         ));
     }
     Ok(reachable(&path, user))
+}
+
+/// The build of cavra-run with the points of `supervisor/src/faults.rs`, where `user` can start it; cargo makes it beside the product, which it
+/// leaves as it is.
+pub fn faulty(user: User) -> Result<PathBuf, Unmet> {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "cavra"])
+        .args(["--features", "fault-injection", "--example", "faulty"])
+        .current_dir(repository())
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(reachable(&target().join("debug/examples/faulty"), user)),
+        Ok(status) => skip(format!("the test build failed: {status}")),
+        Err(error) => skip(format!("cargo: {error}")),
+    }
 }
 
 /// Claude Code's own program, as `scripts/claude.sh` installs it; `CAVRA_CLAUDE` names another one.

@@ -5,9 +5,11 @@
 mod copies;
 mod exec;
 mod fixed;
+mod flows;
 mod ipc;
 mod judge;
 mod listeners;
+mod messages;
 mod names;
 mod network;
 mod others;
@@ -67,6 +69,7 @@ pub struct Boundary {
     ipc: ipc::Made,
     copies: copies::Copies,
     listeners: listeners::Listeners,
+    flows: flows::Flows,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -122,6 +125,7 @@ impl Boundary {
             ipc: ipc::Made::default(),
             copies,
             listeners: listeners::Listeners::default(),
+            flows: flows::Flows::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -312,7 +316,9 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_listen => listeners::listen,
         SYS_bind => network::bind,
-        SYS_sendto => network::sendto,
+        SYS_sendto => messages::sendto,
+        SYS_sendmsg => messages::sendmsg,
+        SYS_sendmmsg => messages::sendmmsg,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

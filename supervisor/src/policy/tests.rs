@@ -1,6 +1,8 @@
 //! Whole policies: files in, answers out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod git_config;
+
 use std::path::{Path, PathBuf};
 
 use super::{
