@@ -24,6 +24,10 @@ fn main() -> std::process::ExitCode {
             lookups::a_repository_chooses_no_resolver,
             datagrams::a_datagram_socket_can_send_nothing,
             datagrams::no_group_is_joined,
+            datagrams::messages_are_sent_as_natively,
+            datagrams::a_message_is_sent_as_it_was_decided,
+            datagrams::datagrams_go_where_a_rule_says_so,
+            datagrams::without_a_rule_an_echo_of_datagrams_ends,
         ])
         .main()
 }

@@ -22,8 +22,9 @@ const MODULES: &[&str] = &[
 const DEADLINE: Duration = Duration::from_secs(900);
 
 /// The default pack, but for the network: what differs is then the boundary's doing, not a rule's. (It closes every port that
-/// is not the session's own, and these tests bind 0.0.0.0 and connect to where nobody listens.)
-const OPEN_NETWORK: &str = "metadata: {id: open-network, inherits: [cavra-workstation]}\nnetwork: {default: allow}\n";
+/// is not the session's own, and these tests bind 0.0.0.0 and connect to where nobody listens.) Datagrams are off until a rule says `udp:`.
+const OPEN_NETWORK: &str =
+    "metadata: {id: open-network, inherits: [cavra-workstation]}\nnetwork: {default: allow, allow: [\"udp:*\"]}\n";
 
 /// Where they make their folders: in a longer one, whether a socket's name fits is a matter of the digits of a process number.
 const SHORT: &str = "/tmp";

@@ -5,9 +5,12 @@
 mod copies;
 mod exec;
 mod fixed;
+mod flows;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
+mod messages;
 mod names;
 mod network;
 mod others;
@@ -66,7 +69,10 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    flows: flows::Flows,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -107,6 +113,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -121,7 +128,9 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
+            flows: flows::Flows::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -312,7 +321,9 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_listen => listeners::listen,
         SYS_bind => network::bind,
-        SYS_sendto => network::sendto,
+        SYS_sendto => messages::sendto,
+        SYS_sendmsg => messages::sendmsg,
+        SYS_sendmmsg => messages::sendmmsg,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

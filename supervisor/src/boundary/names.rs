@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::flows::{Flow, Sum};
 use super::judge::Matter;
 use super::{Boundary, Call, Reply, Stop};
 use crate::caller::Program;
 use crate::decision::Decision;
 use crate::evidence::{Draft, Durability};
-use crate::policy::{FileOp, Mode, Verdict};
+use crate::policy::{FileOp, Mode, Rule, Verdict};
 use crate::relay::{Carried, Guard, Plan, Relay};
 use crate::resolver::{Bindings, Judge, Prepared, Service};
 use crate::sys::fs::{self, ObjectId};
@@ -199,6 +200,9 @@ impl Boundary {
         if let Some(relay) = self.names.relay() {
             relay.end(self);
         }
+        for (flow, sum) in self.flows.take() {
+            self.flow_ended(&flow, &sum);
+        }
         self.names.over.store(true, Ordering::Release);
     }
 
@@ -206,6 +210,46 @@ impl Boundary {
     #[must_use]
     pub fn hosts(&self) -> BTreeMap<String, Host> {
         self.names.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives an account of datagrams to one other end.
+    pub(super) fn flow_ended(&self, flow: &Flow, sum: &Sum) {
+        let host = shown(sum.name.as_deref(), flow.to);
+        let reason = format!(
+            "{} datagrams, {} bytes sent, {} ms",
+            sum.datagrams,
+            sum.bytes,
+            sum.since.elapsed().as_millis()
+        );
+        self.record_end(&host, reason, &super::fixed::FLOW, &sum.who);
+        self.names.count(format!("udp:{host}"), |host| {
+            host.connections += 1;
+            host.sent += sum.bytes;
+        });
+    }
+
+    /// The end of something that was allowed.
+    fn record_end(&self, host: &str, reason: String, rule: &Rule, who: &Who) {
+        let draft = Draft {
+            action_type: "network_connect",
+            target: host.to_owned(),
+            requested_operation: "close".to_owned(),
+            decision: Some(Decision::Allow),
+            rule_id: rule.id.clone(),
+            severity: Some(crate::decision::Severity::Low),
+            reason,
+            layer: rule.layer.name().to_owned(),
+            pid: who.pid,
+            tid: who.tid,
+            exe: printable(&who.program.path),
+            ..Draft::default()
+        };
+        // Between the two looks the journal can have been closed.
+        if let Err(error) = self.journal.append(draft, Durability::Buffered)
+            && !self.names.over.load(Ordering::Acquire)
+        {
+            tracing::error!(%error, "the end of a connection could not be recorded");
+        }
     }
 
     fn record_name(&self, operation: &str, target: String, reason: Option<String>, verdict: &Verdict<'_>, who: &Who) {
@@ -350,27 +394,7 @@ impl Guard for Boundary {
             carried.received.load(Ordering::Relaxed),
             carried.since.elapsed().as_millis()
         );
-        let rule = &*super::fixed::CARRIED;
-        let draft = Draft {
-            action_type: "network_connect",
-            target: host.clone(),
-            requested_operation: "close".to_owned(),
-            decision: Some(Decision::Allow),
-            rule_id: rule.id.clone(),
-            severity: Some(crate::decision::Severity::Low),
-            reason,
-            layer: rule.layer.name().to_owned(),
-            pid: plan.who.pid,
-            tid: plan.who.tid,
-            exe: printable(&plan.who.program.path),
-            ..Draft::default()
-        };
-        // Between the two looks the journal can have been closed.
-        if let Err(error) = self.journal.append(draft, Durability::Buffered)
-            && !self.names.over.load(Ordering::Acquire)
-        {
-            tracing::error!(%error, "the end of a connection could not be recorded");
-        }
+        self.record_end(&host, reason, &super::fixed::CARRIED, &plan.who);
         self.names.count(host, |host| {
             host.connections += 1;
             host.sent += carried.sent.load(Ordering::Relaxed);
@@ -409,6 +433,13 @@ impl Call<'_> {
             pid: self.task.tgid.0,
             tid: self.task.tid.0,
             program: self.task.program.clone(),
+        }
+    }
+
+    /// The datagram socket with this local address has been connected to the resolver.
+    pub(super) fn announce_asker(&self, local: SocketAddr) {
+        if let Some(service) = self.boundary.names.service() {
+            service.askers.announce(local, self.who());
         }
     }
 

@@ -326,7 +326,7 @@ impl<'p> View<'p> {
                 let strictest = meaning
                     .lines
                     .iter()
-                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .filter_map(|line| pack.commands.strictest_but(&line.text, line.mode.as_deref(), false, by))
                     .map(|found| &found.rule)
                     .reduce(|a, b| if b.decision > a.decision { b } else { a });
                 // An allow where commands are else held: by what is certain, not by all that the command may mean.

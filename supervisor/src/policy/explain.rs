@@ -118,7 +118,7 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
     });
     let mut spellings: Vec<String> = Vec::new();
     for line in meaning.iter().flat_map(|meaning| &meaning.lines) {
-        let line = printable(line);
+        let line = printable(&line.text);
         if !spellings.contains(&line) {
             spellings.push(line);
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use bindings::Bindings;
 pub use conf::{Conf, Hosts};
-pub use peers::Peers;
+pub use peers::{Askers, Peers};
 pub use service::{Prepared, Service};
 
 /// What decides about names, and remembers what was told.

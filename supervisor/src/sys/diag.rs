@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::check;
-use super::socket::{send_to, socket};
+use super::socket::{send_message, socket};
 
 /// `SOCK_DIAG_BY_FAMILY`, include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -80,7 +80,7 @@ impl Diag {
             .iter_mut()
             .zip(family.to_ne_bytes())
             .for_each(|(to, from)| *to = from);
-        send_to(self.0.as_fd(), request, 0, &kernel).map(|_| ())
+        send_message(self.0.as_fd(), &kernel, request, &[], 0).map(|_| ())
     }
 
     /// One read of answers; whether more of a dump can follow.
