@@ -2,7 +2,8 @@
 # Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
 # What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
 #
-#   scripts/setup.sh --all    also what only scripts/compat.sh needs: Go and Java
+#   scripts/setup.sh --all        also what only scripts/compat.sh needs: Go and Java
+#   scripts/setup.sh --benches    also what benches/run compares with and starts
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -28,13 +29,15 @@ script:bsdutils
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "
-if [ "${1-}" = --all ]; then
-    needs="$needs
-go:golang-go
-/usr/share/go/src/os:golang-src
-java:default-jdk-headless
-"
-fi
+case ${1-} in
+--all) needs="$needs go:golang-go /usr/share/go/src/os:golang-src java:default-jdk-headless" ;;
+--benches) needs="$needs rg:ripgrep bwrap:bubblewrap strace:strace pytest:python3-pytest" ;;
+'') ;;
+*)
+    echo "usage: scripts/setup.sh [--all | --benches]" >&2
+    exit 2
+    ;;
+esac
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}

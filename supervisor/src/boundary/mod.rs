@@ -6,6 +6,7 @@ mod copies;
 mod exec;
 mod fixed;
 mod flows;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
@@ -68,6 +69,8 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     flows: flows::Flows,
     pool: pool::Pool,
@@ -110,6 +113,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -124,6 +128,7 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
             flows: flows::Flows::default(),
             pool: pool::Pool::default(),
