@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod dns;
+mod encrypted;
 mod lookups;
 mod wire;
 
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
             lookups::the_resolver_serves_the_session_only,
             lookups::without_network_nothing_resolves,
             lookups::a_repository_chooses_no_resolver,
+            encrypted::servers_are_asked_over_tls_and_https,
             datagrams::a_datagram_socket_can_send_nothing,
             datagrams::no_group_is_joined,
             datagrams::messages_are_sent_as_natively,
