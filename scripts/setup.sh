@@ -14,9 +14,18 @@ tmux:tmux
 npm:npm
 unshare:util-linux
 python3:python3
+curl:curl
+openssl:openssl
+musl-gcc:musl-tools
+go:golang-go
+javac:default-jdk-headless
+ssh-keygen:openssh-client
+/usr/lib/python3/dist-packages/pip/__init__.py:python3-pip
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "
+# These start a service where there is systemd; elsewhere they only lie there.
+[ -d /run/systemd/system ] || needs="$needs /usr/sbin/sshd:openssh-server /usr/sbin/unbound:unbound"
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}
