@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
 # What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
+#
+#   scripts/setup.sh --benches    also what benches/run compares with and starts
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,6 +28,14 @@ ssh-keygen:openssh-client
 "
 # These start a service where there is systemd; elsewhere they only lie there.
 [ -d /run/systemd/system ] || needs="$needs /usr/sbin/sshd:openssh-server /usr/sbin/unbound:unbound"
+case ${1-} in
+--benches) needs="$needs rg:ripgrep bwrap:bubblewrap strace:strace pytest:python3-pytest" ;;
+'') ;;
+*)
+    echo "usage: scripts/setup.sh [--benches]" >&2
+    exit 2
+    ;;
+esac
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}

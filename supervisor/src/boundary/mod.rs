@@ -7,6 +7,7 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
@@ -69,6 +70,8 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     flows: flows::Flows,
     direct: direct::Direct,
@@ -112,6 +115,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -126,6 +130,7 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
