@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::direct::Going;
 use super::flows::Flow;
 use super::judge::Matter;
 use super::{Call, Reply, Stop, fixed, pool};
@@ -163,6 +164,20 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
             Asked::Datagrams => call.announce_asker(local),
         }
     }
+    if let Some((name, to)) = target.direct
+        && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
+    {
+        let (boundary, who, host) = (call.boundary, call.who(), super::names::shown(name.as_deref(), to));
+        let stream = sys::option(socket.as_fd(), libc::SO_TYPE)? == libc::SOCK_STREAM;
+        let since = Instant::now();
+        let going = || Going { name, to, who, since };
+        // While the socket is held: it does not end before it is known.
+        if !stream {
+            boundary.count_direct(format!("udp:{host}"), None);
+        } else if !boundary.direct.begin(sys::cookie(socket.as_fd())?, going) {
+            boundary.count_direct(host, None);
+        }
+    }
     // Closed before the answer: what the caller does next must not meet our reference (K51).
     drop(socket);
     result?;
@@ -232,6 +247,8 @@ pub(super) struct Target {
     resolver: Option<Asked>,
     /// The datagrams that this is one of.
     pub(super) flow: Option<Flow>,
+    /// The other end, where the connection goes there itself, and the name that it is known by.
+    direct: Option<(Option<Arc<str>>, SocketAddr)>,
     /// What is to be proved of the name before anything goes on.
     proof: Option<Proof>,
     _held: Option<OwnedFd>,
@@ -263,6 +280,7 @@ pub(super) fn permit(
         resolver: None,
         flow: None,
         proof: None,
+        direct: None,
         _held: None,
     };
     match meaning_to(socket, bytes)? {
@@ -280,6 +298,7 @@ pub(super) fn permit(
                     resolver: Some(Asked::Stream),
                     flow: None,
                     proof: None,
+                    direct: None,
                     _held: None,
                 });
             }
@@ -362,9 +381,7 @@ pub(super) fn permit(
                 return Ok(target);
             }
             if verify == Verify::None || udp || call.boundary.mode == Mode::Audit {
-                if !known.is_empty() {
-                    call.boundary.names.direct(&known, to);
-                }
+                target.direct = Some((known.into_iter().next(), to));
             } else {
                 let names = known;
                 target.proof = Some(Proof { to, verify, names });
@@ -420,6 +437,7 @@ pub(super) fn permit(
                 resolver: None,
                 flow: None,
                 proof: None,
+                direct: None,
                 _held: Some(object.fd),
             })
         }
