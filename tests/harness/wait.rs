@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test gives up on it, unless it says otherwise.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// How often a condition is looked at.
 const EVERY: Duration = Duration::from_millis(5);
