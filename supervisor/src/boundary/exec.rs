@@ -1,18 +1,21 @@
 //! execve and execveat: judged on what is held, performed by the kernel, verified before the first instruction.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 
 use super::judge::Matter;
+use super::paths::fast;
 use super::{Call, Reply, Stop};
 use crate::caller::Program;
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
 use crate::policy::{Command, FileOp, Mode, Trust, tables};
-use crate::sys::fs::{self, At, Kind, ObjectId};
+use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
 use crate::sys::notify::{Answer, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
 
@@ -53,17 +56,14 @@ struct Plan<'a> {
 
 fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
     let tid = call.notification.tid;
-    let object = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+    let (object, canonical) = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
         let fd = call.task.descriptor(dirfd)?;
         let stat = fs::fstat(fd.as_fd())?;
-        Object { fd, stat, via: None }
+        named(Object { fd, stat, via: None })?
+    } else if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        named(call.view().resolve(dirfd, path, Last::Keep)?.existing()?)?
     } else {
-        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
-            Last::Keep
-        } else {
-            Last::Follow
-        };
-        call.view().resolve(dirfd, path, last)?.existing()?
+        find(call, dirfd, path)?
     };
     let mut total = 0;
     let mut argv = strings(tid, call.pointer(lists.0), &mut total)?;
@@ -78,14 +78,63 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         ([], fd) => format!("/dev/fd/{fd}").into_bytes(),
         (bytes, fd) => [format!("/dev/fd/{fd}/").as_bytes(), bytes].concat(),
     };
-    let plan = plan(call, object, spelled, argv.clone())?;
+    let plan = plan(call, (object, canonical), spelled, argv.clone())?;
     judge(call, &plan, &argv, &env)?;
     run(call, &plan, &env)
 }
 
+fn named(object: Object) -> Result<(Object, Vec<u8>), Stop> {
+    let canonical = match name(object.fd.as_fd(), &object.stat)? {
+        Name::Path(path) | Name::Unnamed(path) => path,
+    };
+    Ok((object, canonical))
+}
+
+/// What a path leads to, links followed, and its canonical name.
+fn find(call: &Call<'_>, dirfd: i32, path: &CallerPath) -> Result<(Object, Vec<u8>), Stop> {
+    if let Some(found) = fast::hold(call, dirfd, path) {
+        return Ok(found);
+    }
+    let found = named(call.view().resolve(dirfd, path, Last::Follow)?.existing()?)?;
+    call.boundary.shortcuts.learn(path.as_c_str(), &found.1);
+    Ok(found)
+}
+
+/// Programs that were found to be readable and for this machine, as they were then. A guess: what is in the file by the time it runs is seen
+/// when it has been executed, and another machine's program dies of its first system call.
+#[derive(Debug, Default)]
+pub(super) struct Images(Mutex<HashMap<ObjectId, (i64, i64, u32)>>);
+
+/// Programs remembered (I8).
+const IMAGES_MAX: usize = 1024;
+
+impl Images {
+    fn state(stat: &Stat) -> (i64, i64, u32) {
+        (stat.changed, stat.size, stat.mode)
+    }
+
+    fn knows(&self, stat: &Stat) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&stat.id) == Some(&Self::state(stat))
+    }
+
+    fn learn(&self, stat: &Stat) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= IMAGES_MAX {
+            known.clear();
+        }
+        known.insert(stat.id, Self::state(stat));
+    }
+}
+
 /// Follows `#!` lines as the kernel will. What must fail is answered from here, with the kernel's errno.
-fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> Result<Plan<'a>, Stop> {
-    let mut chain = Vec::new();
+fn plan<'a>(
+    call: &Call<'a>,
+    (file, canonical): (Object, Vec<u8>),
+    spelled: Vec<u8>,
+    argv: Vec<CString>,
+) -> Result<Plan<'a>, Stop> {
+    let mut chain = vec![canonical];
     let mut copies = Vec::new();
     let mut argv = argv;
     let mut spelled = spelled;
@@ -93,10 +142,17 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
     for _ in 0..=DEPTH_MAX {
         let object = current.as_ref().unwrap_or(&file);
         executable(object)?;
-        let canonical = match name(object.fd.as_fd(), &object.stat)? {
-            Name::Path(path) | Name::Unnamed(path) => path,
-        };
-        chain.push(canonical);
+        let image = object.stat.id;
+        if call.boundary.images.knows(&object.stat) && !call.boundary.copies.may_match(&object.stat) {
+            return Ok(Plan {
+                chain,
+                image,
+                argv,
+                file,
+                copies,
+                loads: false,
+            });
+        }
         // What the caller may not read can not be verified (K30).
         let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
         copies.extend(call.boundary.copies.names(readable.as_fd(), &object.stat));
@@ -108,7 +164,7 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
             if head.get(4) != Some(&2) || head.get(18..20) != Some(&MACHINE) {
                 return Err(Errno::ENOEXEC.into());
             }
-            let image = object.stat.id;
+            call.boundary.images.learn(&object.stat);
             let loads = call.boundary.copies.is_loader(readable.as_fd(), &object.stat);
             return Ok(Plan {
                 chain,
@@ -132,11 +188,9 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
         next.extend(argv.into_iter().skip(1));
         argv = next;
         spelled = interpreter.as_bytes().to_vec();
-        current = Some(
-            call.view()
-                .resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?
-                .existing()?,
-        );
+        let (next, canonical) = find(call, libc::AT_FDCWD, &CallerPath::of(interpreter))?;
+        chain.push(canonical);
+        current = Some(next);
     }
     Err(Errno::ELOOP.into())
 }
@@ -179,7 +233,7 @@ fn shebang(line: &[u8], cut: bool) -> Result<(&[u8], Option<&[u8]>), Errno> {
 }
 
 fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) -> Result<(), Stop> {
-    let cwd = fs::name_of(call.task.cwd()?.as_fd())?;
+    let cwd = call.task.base_name(libc::AT_FDCWD)?;
     let file = plan.chain.first().map(Vec::as_slice).unwrap_or_default();
     let command = Command {
         file,
@@ -301,6 +355,7 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                 if verified(call, pid, plan, env) {
                     let trust = trust(call, plan, env);
                     call.boundary.tasks.executed(
+                        &call.task,
                         Tgid(pid),
                         Program {
                             id: plan.image,
@@ -358,14 +413,18 @@ fn released(pid: i32) -> bool {
 /// Whether the stopped process is what was decided: image, arguments and environment. From here on the kernel lets nobody write the image
 /// (ETXTBSY), so a program that was put into the file after the decision shows too.
 fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool {
-    let open = |what: &str| -> Option<OwnedFd> {
-        let path = CString::new(format!("/proc/{pid}/{what}")).ok()?;
-        fs::open(At::Root, &path, libc::O_RDONLY, 0, 0).ok()
+    let path = |what: &str| CString::new(format!("/proc/{pid}/{what}"));
+    let open = |what: &str| -> Option<OwnedFd> { fs::open(At::Root, &path(what).ok()?, libc::O_RDONLY, 0, 0).ok() };
+    let same_image = || -> Option<bool> {
+        let stat = fs::stat_at(At::Root, &path("exe").ok()?, 0).ok()?;
+        if stat.id != plan.image || !call.boundary.copies.may_match(&stat) {
+            return Some(stat.id == plan.image);
+        }
+        // Nobody can write it or put another in its place any more.
+        let named = call.boundary.copies.names(open("exe")?.as_fd(), &stat);
+        Some(named.iter().all(|name| plan.copies.contains(name)))
     };
-    let Some(exe) = open("exe") else { return false };
-    let Ok(stat) = fs::fstat(exe.as_fd()) else { return false };
-    let named = call.boundary.copies.names(exe.as_fd(), &stat);
-    if stat.id != plan.image || !named.iter().all(|name| plan.copies.contains(name)) {
+    if same_image() != Some(true) {
         return false;
     }
     let joined = |list: &[CString]| -> Vec<u8> {

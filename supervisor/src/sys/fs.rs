@@ -91,6 +91,8 @@ pub struct Stat {
     pub rdev: u64,
     /// Bytes.
     pub size: i64,
+    /// When its bytes, mode or names changed last, in nanoseconds; `st_ctim`.
+    pub changed: i64,
 }
 
 impl Stat {
@@ -123,6 +125,10 @@ impl From<libc::stat> for Stat {
             gid: raw.st_gid,
             rdev: raw.st_rdev,
             size: raw.st_size,
+            changed: raw
+                .st_ctime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(raw.st_ctime_nsec),
         }
     }
 }
@@ -406,6 +412,9 @@ pub fn pty_number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     check(rc.into())?;
     Ok(number)
 }
+
+/// What F_SETFL sets. fcntl(2).
+pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
 
 /// Removes O_NONBLOCK or sets other status flags on an open description. fcntl(2), F_SETFL.
 pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
