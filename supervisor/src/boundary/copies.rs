@@ -8,19 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use super::digest;
+use super::interpreter::LOADERS;
 use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
 use crate::sys::path::c_string;
 
 /// Programs at most, each with one descriptor (I8).
 const KNOWN_MAX: usize = 256;
-/// The dynamic loaders, whose first argument is a program; the ELF interpreters of x86_64 and aarch64, glibc's and musl's.
-const LOADERS: &[&str] = &[
-    "/lib64/ld-linux-x86-64.so.2",
-    "/lib/ld-linux-aarch64.so.1",
-    "/lib/ld-musl-x86_64.so.1",
-    "/lib/ld-musl-aarch64.so.1",
-];
-
 /// What the rules name, as it was found at launch.
 #[derive(Debug, Default)]
 pub(super) struct Copies(Vec<Known>);
@@ -81,12 +74,6 @@ impl Copies {
             }
         }
         Self(known)
-    }
-
-    /// Whether a file can be one of them at all: by its number, or by its size.
-    pub(super) fn may_match(&self, stat: &Stat) -> bool {
-        let may = |known: &Known| known.stat.id == stat.id || known.stat.size == stat.size;
-        self.0.iter().any(may)
     }
 
     fn matching(&self, fd: BorrowedFd<'_>, stat: &Stat) -> Vec<&Known> {

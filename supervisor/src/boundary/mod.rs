@@ -3,9 +3,11 @@
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
 mod copies;
+mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
@@ -68,11 +70,13 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     shortcuts: paths::fast::Shortcuts,
     kinds: paths::fast::Kinds,
-    images: exec::Images,
     flows: flows::Flows,
+    direct: direct::Direct,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -113,6 +117,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -127,11 +132,12 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
             shortcuts: paths::fast::Shortcuts::default(),
             kinds: paths::fast::Kinds::default(),
-            images: exec::Images::default(),
             flows: flows::Flows::default(),
+            direct: direct::Direct::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,

@@ -239,7 +239,6 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         cases: vec![
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_MM))]),
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_PTRACER))]),
-            (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_SECCOMP))]),
             // The supervisor must be able to read its memory (K29): told so, and not done.
             (Pretend, vec![Is(0, Low32, low(libc::PR_SET_DUMPABLE)), Is(1, All64, 0)]),
         ],

@@ -91,8 +91,6 @@ pub struct Stat {
     pub rdev: u64,
     /// Bytes.
     pub size: i64,
-    /// When its bytes, mode or names changed last, in nanoseconds; `st_ctim`.
-    pub changed: i64,
 }
 
 impl Stat {
