@@ -3,6 +3,7 @@
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
 mod copies;
+mod direct;
 mod exec;
 mod fixed;
 mod flows;
@@ -73,6 +74,7 @@ pub struct Boundary {
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     flows: flows::Flows,
+    direct: direct::Direct,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -131,6 +133,7 @@ impl Boundary {
             loaders,
             listeners: listeners::Listeners::default(),
             flows: flows::Flows::default(),
+            direct: direct::Direct::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
