@@ -123,10 +123,6 @@ impl From<libc::stat> for Stat {
             gid: raw.st_gid,
             rdev: raw.st_rdev,
             size: raw.st_size,
-            changed: raw
-                .st_ctime
-                .saturating_mul(1_000_000_000)
-                .saturating_add(raw.st_ctime_nsec),
         }
     }
 }
