@@ -203,6 +203,7 @@ pub(crate) fn hello(data: &[u8]) {
         return;
     };
     assert!(len > 0 && len <= data.len(), "{len} of {}", data.len());
+    assert_eq!((data[0], data[5]), (22, 1), "no ClientHello in a handshake record");
     if let Some(name) = &name {
         assert_eq!(canonical_name(name).ok().as_ref(), Some(name));
     }
