@@ -39,12 +39,17 @@ impl Call<'_> {
     fn held(&self, number: i32) -> Result<Object, Stop> {
         let fd = self.view().start(number)?;
         let stat = fs::fstat(fd.as_fd())?;
-        Ok(Object { fd, stat, via: None })
+        let via = (number != libc::AT_FDCWD && self.task.is_path_only(number)).then_some(0);
+        Ok(Object { fd, stat, via })
     }
 
     /// The object behind a descriptor that is to be changed by it, and a duplicate to do it on.
     fn changed(&self, operation: &'static str) -> Result<OwnedFd, Stop> {
         let object = self.held(self.int(0))?;
+        if object.via.is_some() {
+            // Of O_PATH; `CLASS(fd, …)` in fs/open.c and fs/xattr.c has no such descriptors.
+            return Err(Errno::EBADF.into());
+        }
         self.permit_change(operation, &object)?;
         let duplicate = self.duplicate(self.int(0))?;
         // The number may mean another file by now: what was decided is what is changed.
