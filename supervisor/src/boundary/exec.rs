@@ -30,11 +30,13 @@ pub(super) fn execve(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
-    let flags = call.int(4);
+    let (flags, path) = (call.int(4), call.path_at(1)?);
+    if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT.into());
+    }
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let path = call.path_at(1)?;
     perform(call, call.int(0), &path, (2, 3), flags)
 }
 
@@ -68,6 +70,8 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         };
         call.view().resolve(dirfd, path, last)?.existing()?
     };
+    // Natively the file is opened before the arguments are read.
+    executable(&object)?;
     let mut total = 0;
     let mut argv = strings(tid, call.pointer(lists.0), &mut total)?;
     let env = strings(tid, call.pointer(lists.1), &mut total)?;

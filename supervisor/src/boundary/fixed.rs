@@ -45,6 +45,7 @@ rules! {
     REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
     NAME = "boundary.name.block", "what the connection begins with does not prove a name that a rule allows there";
     CARRIED = "boundary.connection.end", "a connection by name has ended";
+    DIRECT = "boundary.direct.end", "a connection to the other end itself has ended";
     FLOW = "boundary.datagrams.end", "datagrams by name or address have ended";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }

@@ -3,6 +3,7 @@
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
 mod copies;
+mod direct;
 mod exec;
 mod fixed;
 mod flows;
@@ -74,6 +75,7 @@ pub struct Boundary {
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
     flows: flows::Flows,
+    direct: direct::Direct,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -132,6 +134,7 @@ impl Boundary {
             loaders,
             listeners: listeners::Listeners::default(),
             flows: flows::Flows::default(),
+            direct: direct::Direct::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::direct::Going;
 use super::flows::{Flow, Sum};
 use super::judge::Matter;
 use super::{Boundary, Call, Reply, Stop};
@@ -19,6 +20,7 @@ use crate::evidence::{Draft, Durability};
 use crate::policy::{FileOp, Mode, Rule, Verdict};
 use crate::relay::{Carried, Guard, Plan, Relay};
 use crate::resolver::{Bindings, Judge, Prepared, Service};
+use crate::sys::diag::Bytes;
 use crate::sys::fs::{self, ObjectId};
 use crate::text::printable;
 
@@ -47,13 +49,13 @@ pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
     list.sort_by_key(|(_, host)| std::cmp::Reverse((host.sent + host.received, host.connections)));
     let mut text = String::new();
     for (name, host) in list.iter().take(SUMMARY_MAX) {
-        let bytes = if host.direct < host.connections {
+        let bytes = if host.uncounted < host.connections {
             format!(", {} sent, {} received", size(host.sent), size(host.received))
         } else {
             String::new()
         };
-        let direct = if host.direct > 0 {
-            format!(", {} direct", host.direct)
+        let uncounted = if host.uncounted > 0 {
+            format!(", {} uncounted", host.uncounted)
         } else {
             String::new()
         };
@@ -63,8 +65,9 @@ pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
             String::new()
         };
         text.push_str(&format!(
-            "  {name}: {} connections{direct}{bytes}{refused}\n",
-            host.connections
+            "  {name}: {} connection{}{bytes}{uncounted}{refused}\n",
+            host.connections,
+            if host.connections == 1 { "" } else { "s" }
         ));
     }
     if list.len() > SUMMARY_MAX {
@@ -101,12 +104,12 @@ pub(super) struct Names {
 pub struct Host {
     /// Connections.
     pub connections: u64,
-    /// Bytes to it, of connections that the supervisor carried.
+    /// Bytes to it.
     pub sent: u64,
-    /// Bytes from it, of those.
+    /// Bytes from it.
     pub received: u64,
-    /// Connections that were made directly, whose bytes nobody counted.
-    pub direct: u64,
+    /// Connections whose bytes nobody counted.
+    pub uncounted: u64,
     /// Connections that were refused for the name on the wire.
     pub refused: u64,
 }
@@ -143,14 +146,6 @@ impl Names {
             "others".to_owned()
         };
         change(hosts.entry(host).or_default());
-    }
-
-    /// Counts a connection that goes to the other end directly.
-    pub(super) fn direct(&self, names: &[Arc<str>], to: SocketAddr) {
-        self.count(shown(names.first().map(|name| &**name), to), |host| {
-            host.connections += 1;
-            host.direct += 1;
-        });
     }
 }
 
@@ -200,6 +195,7 @@ impl Boundary {
         if let Some(relay) = self.names.relay() {
             relay.end(self);
         }
+        self.end_direct();
         for (flow, sum) in self.flows.take() {
             self.flow_ended(&flow, &sum);
         }
@@ -210,6 +206,32 @@ impl Boundary {
     #[must_use]
     pub fn hosts(&self) -> BTreeMap<String, Host> {
         self.names.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives an account of a connection that went to the other end directly; nothing of its bytes is known where the kernel could not tell.
+    pub(super) fn direct_ended(&self, going: &Going, bytes: Option<Bytes>) {
+        let host = shown(going.name.as_deref(), going.to);
+        let took = going.since.elapsed().as_millis();
+        let reason = match bytes {
+            Some(bytes) => format!("{} bytes sent, {} received, {took} ms", bytes.sent, bytes.received),
+            None => format!("bytes unknown, {took} ms"),
+        };
+        self.record_end(&host, reason, &super::fixed::DIRECT, &going.who);
+        self.count_direct(host, bytes);
+    }
+
+    /// Counts a connection that went to the other end directly.
+    pub(super) fn count_direct(&self, host: String, bytes: Option<Bytes>) {
+        self.names.count(host, |host| {
+            host.connections += 1;
+            match bytes {
+                Some(bytes) => {
+                    host.sent += bytes.sent;
+                    host.received += bytes.received;
+                }
+                None => host.uncounted += 1,
+            }
+        });
     }
 
     /// Gives an account of datagrams to one other end.
@@ -404,7 +426,7 @@ impl Guard for Boundary {
 }
 
 /// `name:port`, or the address.
-fn shown(name: Option<&str>, to: SocketAddr) -> String {
+pub(super) fn shown(name: Option<&str>, to: SocketAddr) -> String {
     match name {
         Some(name) => format!("{}:{}", printable(name.as_bytes()), to.port()),
         None => to.to_string(),
@@ -563,11 +585,11 @@ mod tests {
 
     #[test]
     fn the_summary_names_hosts_with_their_bytes() {
-        let host = |connections, direct, sent, refused| Host {
+        let host = |connections, uncounted, sent, refused| Host {
             connections,
             sent,
             received: 2 * sent,
-            direct,
+            uncounted,
             refused,
         };
         let hosts = [
@@ -576,7 +598,7 @@ mod tests {
         ];
         assert_eq!(
             egress(&hosts.into()),
-            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connections, 1 direct\n"
+            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connection, 1 uncounted\n"
         );
     }
 

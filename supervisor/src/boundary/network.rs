@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::direct::Going;
 use super::flows::Flow;
 use super::judge::Matter;
 use super::{Call, Reply, Stop, fixed, pool};
@@ -79,8 +80,21 @@ pub(super) fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
                 }
             }
         }
-        libc::AF_INET | libc::AF_INET6 => Err(Errno::EINVAL),
-        _ => Err(Errno::EAFNOSUPPORT),
+        // Too short, or no socket that is handed out takes it: which errno tells so depends on the socket's state.
+        _ => Ok(Meaning::Harmless),
+    }
+}
+
+/// What an address means to a socket: between unix sockets and others the kernel reads none, and its errno depends on the socket's state.
+fn meaning_to(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Meaning, Errno> {
+    let unix = |family: i32| family == libc::AF_UNIX;
+    match bytes.first_chunk() {
+        Some(family) => match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_UNSPEC => meaning(bytes),
+            family if unix(family) != unix(sys::option(socket, libc::SO_DOMAIN)?) => Ok(Meaning::Harmless),
+            _ => meaning(bytes),
+        },
+        None => meaning(bytes),
     }
 }
 
@@ -144,8 +158,8 @@ fn patiently(call: &Call<'_>, act: impl Fn() -> Result<(), Errno>) -> Result<Res
 }
 
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);
@@ -167,6 +181,20 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
         match asked {
             Asked::Stream => call.announce(local),
             Asked::Datagrams => call.announce_asker(local),
+        }
+    }
+    if let Some((name, to)) = target.direct
+        && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
+    {
+        let (boundary, who, host) = (call.boundary, call.who(), super::names::shown(name.as_deref(), to));
+        let stream = sys::option(socket.as_fd(), libc::SO_TYPE)? == libc::SOCK_STREAM;
+        let since = Instant::now();
+        let going = || Going { name, to, who, since };
+        // While the socket is held: it does not end before it is known.
+        if !stream {
+            boundary.count_direct(format!("udp:{host}"), None);
+        } else if !boundary.direct.begin(sys::cookie(socket.as_fd())?, going) {
+            boundary.count_direct(host, None);
         }
     }
     // Closed before the answer: what the caller does next must not meet our reference (K51).
@@ -238,6 +266,8 @@ pub(super) struct Target {
     resolver: Option<Asked>,
     /// The datagrams that this is one of.
     pub(super) flow: Option<Flow>,
+    /// The other end, where the connection goes there itself, and the name that it is known by.
+    direct: Option<(Option<Arc<str>>, SocketAddr)>,
     /// What is to be proved of the name before anything goes on.
     proof: Option<Proof>,
     _held: Option<OwnedFd>,
@@ -269,9 +299,10 @@ pub(super) fn permit(
         resolver: None,
         flow: None,
         proof: None,
+        direct: None,
         _held: None,
     };
-    match meaning(bytes)? {
+    match meaning_to(socket, bytes)? {
         Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
@@ -286,6 +317,7 @@ pub(super) fn permit(
                     resolver: Some(Asked::Stream),
                     flow: None,
                     proof: None,
+                    direct: None,
                     _held: None,
                 });
             }
@@ -368,9 +400,7 @@ pub(super) fn permit(
                 return Ok(target);
             }
             if verify == Verify::None || udp || call.boundary.mode == Mode::Audit {
-                if !known.is_empty() {
-                    call.boundary.names.direct(&known, to);
-                }
+                target.direct = Some((known.into_iter().next(), to));
             } else {
                 let names = known;
                 target.proof = Some(Proof { to, verify, names });
@@ -396,6 +426,8 @@ pub(super) fn permit(
         Meaning::UnixPath(path) => {
             let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
             if object.stat.kind() != Kind::Socket {
+                // The right to it is asked before its kind.
+                fs::may(object.fd.as_fd(), libc::W_OK)?;
                 return Err(Errno::ECONNREFUSED.into());
             }
             let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else {
@@ -424,6 +456,7 @@ pub(super) fn permit(
                 resolver: None,
                 flow: None,
                 proof: None,
+                direct: None,
                 _held: Some(object.fd),
             })
         }
@@ -439,10 +472,10 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let bytes = as_inet(socket.as_fd(), bytes)?;
-    match meaning(&bytes)? {
+    match meaning_to(socket.as_fd(), &bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
             let target = shown(None, ip, port);
@@ -517,7 +550,9 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
         object: None,
         argv: None,
     };
+    let known = matches!(base, libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW);
     let refusal = match family {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX if !known => Errno::ESOCKTNOSUPPORT,
         libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
     };

@@ -8,6 +8,7 @@ mod bindings;
 mod conf;
 mod peers;
 mod question;
+mod secure;
 mod service;
 mod upstream;
 

@@ -15,7 +15,9 @@ use super::answers::{Answer, Cache};
 use super::conf::{Conf, Hosts};
 use super::peers::{Askers, Peers};
 use super::question::{Malformed, QUESTION_MAX, Question, addresses};
+use super::secure::Secure;
 use super::upstream::Upstream;
+use crate::policy::Server;
 
 /// Connections that are served at once; others wait to be accepted (I8).
 const CONNECTIONS_MAX: usize = 256;
@@ -38,12 +40,14 @@ pub struct Prepared {
     conf: Conf,
     hosts: Hosts,
     hosts_text: String,
-    own: Vec<SocketAddr>,
+    own: Vec<Server>,
+    secure: Option<Secure>,
 }
 
 impl Prepared {
     /// Opens the listener, and the port for datagrams where this user may have it: C libraries without TCP (musl) take answers from port 53 only.
-    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<SocketAddr>) -> io::Result<Self> {
+    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<Server>) -> io::Result<Self> {
+        let secure = Secure::prepare(&own)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let listening = listener.local_addr()?;
@@ -65,6 +69,7 @@ impl Prepared {
             hosts: Hosts::parse(hosts),
             hosts_text: hosts.to_owned(),
             own,
+            secure,
         })
     }
 
@@ -101,7 +106,7 @@ impl Prepared {
             requests,
         };
         let resolver = Arc::new(Resolver {
-            upstream: Upstream::new(&self.conf, &self.own),
+            upstream: Upstream::new(&self.conf, &self.own, self.secure),
             conf: self.conf,
             hosts: self.hosts,
             cache: Mutex::default(),

@@ -109,6 +109,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     if let Some(resolver) = resolver {
         boundary.resolve_names(resolver).map_err(|e| step("names")(&e))?;
     }
+    boundary.account();
     let shared = boundary.clone();
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
