@@ -9,14 +9,14 @@ use nix::errno::Errno;
 
 use super::interpreter::{self, Interpreter};
 use super::judge::Matter;
-use super::{Call, Reply, Stop, digest};
+use super::{Boundary, Call, Reply, Stop, digest};
 use crate::caller::Program;
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
 use crate::policy::{Command, FileOp, Mode, Trust, tables};
 use crate::sys::fs::{self, At, Kind, ObjectId};
-use crate::sys::notify::{Answer, Tgid};
+use crate::sys::notify::{Answer, Notification, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
 
 /// Interpreters of interpreters; exec_binprm, fs/exec.c.
@@ -30,11 +30,13 @@ pub(super) fn execve(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
-    let flags = call.int(4);
+    let (flags, path) = (call.int(4), call.path_at(1)?);
+    if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT.into());
+    }
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let path = call.path_at(1)?;
     perform(call, call.int(0), &path, (2, 3), flags)
 }
 
@@ -68,6 +70,8 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         };
         call.view().resolve(dirfd, path, last)?.existing()?
     };
+    // Natively the file is opened before the arguments are read.
+    executable(&object)?;
     let mut total = 0;
     let mut argv = strings(tid, call.pointer(lists.0), &mut total)?;
     let env = strings(tid, call.pointer(lists.1), &mut total)?;
@@ -393,6 +397,33 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
         }
     }
     Ok(Reply::Answered)
+}
+
+/// Answers a call with ERESTARTSYS. The number is only for the kernel (K22), which looks at it when the caller has a reason to stop on its way out:
+/// the signal that was seen may be another thread's by then, so the caller is given a stop of its own.
+pub(super) fn restart(boundary: &Boundary, notification: Notification) -> Result<(), Errno> {
+    let tid = notification.tid;
+    let held = seize(tid).and_then(|()| interrupt(tid));
+    let sent = boundary.listener.send(notification.id, Answer::Restart);
+    while held.is_ok() {
+        match wait_own(0) {
+            Ok(Waited::Stopped {
+                pid,
+                event: libc::PTRACE_EVENT_STOP,
+                ..
+            }) => {
+                if released(pid) {
+                    break;
+                }
+            }
+            Ok(Waited::Stopped { pid, signal, .. }) => {
+                let _gone = cont(pid, signal);
+            }
+            Ok(Waited::Ended { .. }) | Err(_) => break,
+            Ok(Waited::Continued | Waited::Nothing) => {}
+        }
+    }
+    sent
 }
 
 /// Lets a stopped tracee go its way. False when it was killed in its stop (ESRCH): then it is still ours to wait for,

@@ -19,6 +19,7 @@ use crate::relay::Plan;
 use crate::sys::fs::{self, Kind};
 use crate::sys::memory::read_exact;
 use crate::sys::path::{FdPath, c_string};
+use crate::sys::process::interrupted;
 use crate::sys::socket as sys;
 
 /// An address as the caller wrote it, and what it means.
@@ -79,8 +80,21 @@ pub(super) fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
                 }
             }
         }
-        libc::AF_INET | libc::AF_INET6 => Err(Errno::EINVAL),
-        _ => Err(Errno::EAFNOSUPPORT),
+        // Too short, or no socket that is handed out takes it: which errno tells so depends on the socket's state.
+        _ => Ok(Meaning::Harmless),
+    }
+}
+
+/// What an address means to a socket: between unix sockets and others the kernel reads none, and its errno depends on the socket's state.
+fn meaning_to(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Meaning, Errno> {
+    let unix = |family: i32| family == libc::AF_UNIX;
+    match bytes.first_chunk() {
+        Some(family) => match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_UNSPEC => meaning(bytes),
+            family if unix(family) != unix(sys::option(socket, libc::SO_DOMAIN)?) => Ok(Meaning::Harmless),
+            _ => meaning(bytes),
+        },
+        None => meaning(bytes),
     }
 }
 
@@ -131,17 +145,35 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok([&1u16.to_ne_bytes(), path, b"\0"].concat())
 }
 
+/// Runs a call that waits on its socket, and goes on with it as long as the caller neither died nor must run a handler: asked again, connect
+/// waits for the connection that it has begun (`__inet_stream_connect`, net/ipv4/af_inet.c).
+fn patiently(call: &Call<'_>, act: impl Fn() -> Result<(), Errno>) -> Result<Result<(), Errno>, Stop> {
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+    loop {
+        match interrupted(BETWEEN_LOOKS, &act)? {
+            Err(Errno::EINTR) => call.still_waits()?,
+            result => return Ok(result),
+        }
+    }
+}
+
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);
     }
-    if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
+    let waits = fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0;
+    if target.far && waits {
         pool::about_to_block()?;
     }
-    let result = sys::connect(socket.as_fd(), &target.address);
+    // One with a limit of its own ends by itself, and would begin its time anew after each interruption.
+    let result = if waits && !sys::has_send_timeout(socket.as_fd())? {
+        patiently(call, || sys::connect(socket.as_fd(), &target.address))?
+    } else {
+        sys::connect(socket.as_fd(), &target.address)
+    };
     if let Some(asked) = target.resolver
         && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
     {
@@ -270,7 +302,7 @@ pub(super) fn permit(
         direct: None,
         _held: None,
     };
-    match meaning(bytes)? {
+    match meaning_to(socket, bytes)? {
         Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
@@ -394,6 +426,8 @@ pub(super) fn permit(
         Meaning::UnixPath(path) => {
             let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
             if object.stat.kind() != Kind::Socket {
+                // The right to it is asked before its kind.
+                fs::may(object.fd.as_fd(), libc::W_OK)?;
                 return Err(Errno::ECONNREFUSED.into());
             }
             let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else {
@@ -438,10 +472,10 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let bytes = as_inet(socket.as_fd(), bytes)?;
-    match meaning(&bytes)? {
+    match meaning_to(socket.as_fd(), &bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
             let target = shown(None, ip, port);
@@ -516,7 +550,9 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
         object: None,
         argv: None,
     };
+    let known = matches!(base, libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW);
     let refusal = match family {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX if !known => Errno::ESOCKTNOSUPPORT,
         libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
     };
