@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::identity;
 use super::judge::Matter;
 use super::{Call, Reply, Stop};
-use crate::caller::Program;
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
-use crate::policy::{Command, FileOp, Mode, Trust, tables};
+use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
 use crate::sys::notify::{Answer, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
@@ -36,15 +36,15 @@ pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 /// What will run.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     /// Files from the one asked for to the ELF program, canonical.
-    chain: Vec<Vec<u8>>,
+    pub(super) chain: Vec<Vec<u8>>,
     /// The file asked for.
-    file: Object,
+    pub(super) file: Object,
     /// The file that the kernel maps.
-    image: ObjectId,
+    pub(super) image: ObjectId,
     /// The arguments as the new program will have them.
-    argv: Vec<CString>,
+    pub(super) argv: Vec<CString>,
     /// Names that rules have for one of the files.
     copies: Vec<&'a str>,
     /// The image is a dynamic loader: its arguments name a program.
@@ -299,16 +299,9 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                 ..
             }) => {
                 if verified(call, pid, plan, env) {
-                    let trust = trust(call, plan, env);
-                    call.boundary.tasks.executed(
-                        Tgid(pid),
-                        Program {
-                            id: plan.image,
-                            path: plan.chain.last().cloned().unwrap_or_default(),
-                            trust,
-                            parent: Some(call.task.program.clone()),
-                        },
-                    );
+                    call.boundary
+                        .tasks
+                        .executed(Tgid(pid), identity::program(call, plan, env));
                     if released(pid) {
                         break;
                     }
@@ -382,25 +375,6 @@ fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool
             .is_some_and(|len| found.get(..len) == Some(wanted.as_slice()))
     };
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
-}
-
-/// How far `by` rules may hold for the program.
-fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
-    let [file] = plan.chain.as_slice() else {
-        return Trust::No;
-    };
-    let of = |entry: &CString| {
-        let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        tables::trust(name)
-    };
-    let trust = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
-    // Root may write each file of its own: then it is the policy that keeps the tree from it.
-    let fixed = || {
-        fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err()
-            || call.boundary.mode == Mode::Enforce
-                && call.verdict(FileOp::Write, file, None).decision == Decision::Block
-    };
-    if trust > Trust::No && fixed() { trust } else { Trust::No }
 }
 
 impl Call<'_> {

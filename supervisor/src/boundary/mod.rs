@@ -5,6 +5,7 @@
 mod copies;
 mod exec;
 mod fixed;
+mod identity;
 mod ipc;
 mod judge;
 mod listeners;
