@@ -25,6 +25,8 @@ const REFUSED: &[Row] = refused! {
     a_workflow_by_copy: sh "cp README.md .github/workflows/x.yml", action "write_file", about "/.github/workflows/x.yml", rule "filesystem.write.block", twin "cp README.md x.yml";
     a_folder_of_gits_named_in_a_file: sh "mkdir sub && echo 'gitdir: ../elsewhere' > sub/.git", action "write_file", about "/sub/.git", rule "filesystem.default.write.block", twin "git init -q sub && git -C sub status --short";
     another_configuration_for_git: sh "git init -q c && echo ../evil > c/.git/commondir", action "write_file", about "/.git/commondir", rule "filesystem.default.write.block", twin "git init -q d && echo x > d/.git/description";
+    a_template_for_git: sh "mkdir t && printf '[core]\n' > t/config && git init -q --templ=t c", action "execute_command", about "git", rule "commands.git_config", twin "git init -q -b trunk d";
+    a_configuration_with_a_clone: sh "git init -q o && git clone -q -cuser.name=x o c", action "execute_command", about "git", rule "commands.git_config", twin "git init -q p && git clone -q --no-checkout p d";
     a_removal_that_makes_room: sh "git init -q c && rm c/.git/config && printf '[core]\n' > x && mv x c/.git/config", action "write_file", about "/c/.git/config", rule "filesystem.default.write.block", twin "git init -q d && rm d/.git/config && git init -q d";
     a_folder_renamed_into_git: sh "mkdir r e && git init -q --bare e/b && mv e/b r/.git", action "write_file", about "/r/.git", rule "filesystem.default.write.block", twin "mkdir r2 e2 && git init -q --bare e2/b && mv e2/b r2/git";
     a_task_of_an_editor: sh "mkdir -p .zed && echo x > .zed/tasks.json", action "write_file", about "/.zed/tasks.json", rule "filesystem.write.block", twin "mkdir -p zed && echo x > zed/tasks.json";
@@ -107,7 +109,7 @@ fn world(user: User) -> Result<Stage, Unmet> {
 
 fn main() -> std::process::ExitCode {
     Suite::new("rows")
-        .both(row_cases(REFUSED, world, |session| session))
+        .both(row_cases(REFUSED, world, |session| session.approvals("deny")))
         .both(row_cases(ALLOWED, world, |session| session))
         .main()
 }

@@ -62,6 +62,7 @@ pub const ROWS: &[Row] = &[
     race("race_sockaddr", "", 2_000),
     tricks("aliases", Twin::Open),
     tricks("exec_alias", Twin::Open),
+    tricks("escapes", Twin::Open),
     tricks("side_doors", Twin::None),
     tricks("network", Twin::Open),
     tricks("reach", Twin::None),
@@ -112,6 +113,8 @@ pub const ALWAYS: &[&str] = &[
     "make/mknod_block_device",
     "make/rename_whiteout",
     "connect/fast_open",
+    "connect/deferred_past_port",
+    "connect/source_route",
     "connect/multipath",
     "connect/smc",
     "udp/",
@@ -123,4 +126,5 @@ pub const ALWAYS: &[&str] = &[
     "exec/seized",
     "exec/written_by",
     "exec/unreadable",
+    "escape/core_dump",
 ];

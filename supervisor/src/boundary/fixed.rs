@@ -39,10 +39,14 @@ rules! {
     SWAPPED = "boundary.exec.swapped", "the program, its arguments or its environment changed after the decision: killed before it ran";
     SERVICE = "boundary.service.block", "a service outside the session would act there with the user's rights";
     SOCKET_KIND = "boundary.socket.block", "this kind of socket is not handed out";
+    DATAGRAMS = "boundary.datagram.block", "datagrams are off: no rule says `udp:`";
+    ANCILLARY = "boundary.ancillary.block", "this ancillary data could send a message another way, or speak for another process";
     IPC = "boundary.ipc.block", "memory, queues and semaphores of processes outside the session are out of reach";
     REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
     NAME = "boundary.name.block", "what the connection begins with does not prove a name that a rule allows there";
     CARRIED = "boundary.connection.end", "a connection by name has ended";
+    DIRECT = "boundary.direct.end", "a connection to the other end itself has ended";
+    FLOW = "boundary.datagrams.end", "datagrams by name or address have ended";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }
 

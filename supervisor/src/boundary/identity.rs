@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use super::Call;
 use super::exec::Plan;
+use super::interpreter::Interpreter;
 use crate::caller::{Program, Script};
 use crate::decision::Decision;
 use crate::policy::{FileOp, Mode, Trust, tables};
@@ -29,15 +30,17 @@ pub(super) fn program(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Prog
         tables::trust(name)
     };
     let environment = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
-    let path = plan.chain.last().cloned().unwrap_or_default();
+    let path = plan.chain.last().map(|(path, _)| path.clone()).unwrap_or_default();
+    // An interpreter of the file's own choice is as good as a program of the tree's.
+    let alone = plan.interpreter.as_ref().is_none_or(Interpreter::is_fixed);
     let (trust, script) = match plan.chain.as_slice() {
-        _ if environment == Trust::No => (Trust::No, None),
+        _ if environment == Trust::No || !alone => (Trust::No, None),
         // Root may write each file of its own: then it is the policy that keeps the tree from it.
-        [file] if fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err() || is_blocked(call, file) => {
+        [(file, object)] if fs::may(object.fd.as_fd(), libc::W_OK).is_err() || is_blocked(call, file) => {
             (environment, interpreted(call, &path, plan))
         }
         // What stands in front of the script is the script's own first line.
-        [file, interpreter] => {
+        [(file, _), (interpreter, _)] => {
             let found = plan.argv.iter().take(3).filter_map(|word| fixed(call, word.as_bytes()));
             let script = found.into_iter().find(|script| script.path == *file);
             let trusted = script.is_some() && fixed(call, interpreter).is_some();

@@ -265,14 +265,7 @@ impl Call<'_> {
                 }
                 Ok(())
             }
-            Decision::AllowWithAttestation => {
-                let digest = match matter.object {
-                    Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
-                    None => None,
-                };
-                self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest)
-                    .map(drop)
-            }
+            Decision::AllowWithAttestation => self.attest(matter, verdict).map(drop),
             Decision::RequireApproval => self.hold(matter, verdict, refusal),
             Decision::Block => {
                 self.record(matter, verdict, Durability::Written, |draft| {
@@ -281,6 +274,25 @@ impl Call<'_> {
                 Err(refusal.into())
             }
         }
+    }
+
+    /// As [`Self::settle`]; the digest where one is attested.
+    pub(super) fn settle_attested(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Result<Option<String>, Stop> {
+        if self.boundary.mode == Mode::Enforce && verdict.decision == Decision::AllowWithAttestation {
+            self.attest(matter, verdict)
+        } else {
+            self.settle(matter, verdict).map(|()| None)
+        }
+    }
+
+    fn attest(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Result<Option<String>, Stop> {
+        let digest = match matter.object {
+            Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
+            None => None,
+        };
+        let kept = digest.clone();
+        self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest)?;
+        Ok(kept)
     }
 
     fn hold(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {

@@ -3,12 +3,16 @@
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
 mod copies;
+mod direct;
 mod exec;
 mod fixed;
+mod flows;
 mod identity;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
+mod messages;
 mod names;
 mod network;
 mod others;
@@ -67,7 +71,11 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    flows: flows::Flows,
+    direct: direct::Direct,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -108,6 +116,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -122,7 +131,10 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
+            flows: flows::Flows::default(),
+            direct: direct::Direct::default(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -313,7 +325,9 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_listen => listeners::listen,
         SYS_bind => network::bind,
-        SYS_sendto => network::sendto,
+        SYS_sendto => messages::sendto,
+        SYS_sendmsg => messages::sendmsg,
+        SYS_sendmmsg => messages::sendmmsg,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

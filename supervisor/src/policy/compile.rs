@@ -58,7 +58,7 @@ pub(super) struct Compiled {
     pub(super) commands: Rules,
     pub(super) connect: Vec<NetRule>,
     pub(super) bind: Vec<NetRule>,
-    pub(super) resolvers: Vec<std::net::SocketAddr>,
+    pub(super) resolvers: Vec<super::network::Server>,
     pub(super) protected: Option<(Vec<Glob>, Rule)>,
     pub(super) default_read: Option<Rule>,
     pub(super) default_write: Option<Rule>,

@@ -25,6 +25,9 @@ pub enum Question<'a> {
 pub struct Explanation {
     /// What decides.
     pub answer: Because,
+    /// What holds for every host, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub everywhere: Option<&'static str>,
     /// Which mechanism sees to it.
     pub mechanism: &'static str,
     /// What each pack in force says, in the order of layers.
@@ -125,6 +128,9 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
     }
     Explanation {
         answer: Because::of(verdict.rule),
+        everywhere: (matches!(question, Question::Network(NetOp::Connect, _)) && policy.reaches_nothing()).then_some(
+            "nothing can connect: this policy blocks every host, over TCP and in datagrams, and no name is looked up",
+        ),
         mechanism: mechanism(question),
         packs: packs.collect(),
         spellings,

@@ -147,6 +147,9 @@ fn draw(request: &str, explanation: &Explanation, style: Style) -> String {
             let _ = writeln!(text, "  {name:<11} {}", harmless(entry));
         }
     }
+    if let Some(everywhere) = explanation.everywhere {
+        let _ = writeln!(text, "  {:<11} {everywhere}", "everywhere");
+    }
     text + &format!("  enforced    {}\n", explanation.mechanism)
 }
 
