@@ -9,13 +9,13 @@ use nix::errno::Errno;
 
 use super::interpreter::{self, Interpreter};
 use super::judge::Matter;
-use super::{Call, Reply, Stop, digest, identity};
+use super::{Boundary, Call, Reply, Stop, digest, identity};
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
 use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
-use crate::sys::notify::{Answer, Tgid};
+use crate::sys::notify::{Answer, Notification, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
 
 /// Interpreters of interpreters; exec_binprm, fs/exec.c.
@@ -389,6 +389,33 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
         }
     }
     Ok(Reply::Answered)
+}
+
+/// Answers a call with ERESTARTSYS. The number is only for the kernel (K22), which looks at it when the caller has a reason to stop on its way out:
+/// the signal that was seen may be another thread's by then, so the caller is given a stop of its own.
+pub(super) fn restart(boundary: &Boundary, notification: Notification) -> Result<(), Errno> {
+    let tid = notification.tid;
+    let held = seize(tid).and_then(|()| interrupt(tid));
+    let sent = boundary.listener.send(notification.id, Answer::Restart);
+    while held.is_ok() {
+        match wait_own(0) {
+            Ok(Waited::Stopped {
+                pid,
+                event: libc::PTRACE_EVENT_STOP,
+                ..
+            }) => {
+                if released(pid) {
+                    break;
+                }
+            }
+            Ok(Waited::Stopped { pid, signal, .. }) => {
+                let _gone = cont(pid, signal);
+            }
+            Ok(Waited::Ended { .. }) | Err(_) => break,
+            Ok(Waited::Continued | Waited::Nothing) => {}
+        }
+    }
+    sent
 }
 
 /// Lets a stopped tracee go its way. False when it was killed in its stop (ESRCH): then it is still ours to wait for,

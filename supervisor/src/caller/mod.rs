@@ -156,6 +156,35 @@ impl Task {
         Ok(Status(fs::read_all(file.as_fd(), 16384)?))
     }
 
+    /// Whether a signal ends its wait, or its process is being stopped: then the other threads have stopped already, and this one is waited for.
+    pub fn is_interrupted(&self) -> Result<bool, Errno> {
+        let status = self.status()?;
+        Ok(status.signal_waits() || status.has_siblings() && self.siblings_stop())
+    }
+
+    fn siblings_stop(&self) -> bool {
+        let stopped = |stat: &[u8]| {
+            let rest = memchr::memrchr(b')', stat).and_then(|at| stat.get(at + 1..));
+            rest.is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b'T'))
+        };
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.tgid.0));
+        threads
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|thread| std::fs::read(thread.path().join("stat")).ok())
+            .any(|stat| stopped(&stat))
+    }
+
+    /// Whether one of its descriptors is of O_PATH, which gives neither reading nor writing: the mode of its entry in /proc. proc_pid_fd(5).
+    pub fn is_path_only(&self, number: i32) -> bool {
+        let name = CString::new(format!("fd/{number}"));
+        name.is_ok_and(|name| {
+            fs::stat_at(At::Dir(self.dir.as_fd()), &name, libc::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|entry| entry.mode & 0o600 == 0)
+        })
+    }
+
     /// A duplicate of one of its descriptors. `waits` tells whether the call is still the one that was received: what is looked up by number
     /// before that is the caller's.
     pub fn duplicate(&self, number: i32, waits: impl Fn() -> bool) -> Result<OwnedFd, Errno> {
@@ -215,15 +244,24 @@ impl Status {
         u32::from_str_radix(self.field("Umask")?, 8).ok()
     }
 
-    /// Whether a signal waits that a handler of the caller takes (K22): pending, not blocked, caught.
+    /// Whether a signal waits that ends the caller's wait natively: pending, not blocked, and caught or stopping its process (K22).
     #[must_use]
     pub fn signal_waits(&self) -> bool {
+        /// The signals that stop a process unless it says otherwise. signal(7).
+        const STOPS: u64 =
+            1 << (libc::SIGSTOP - 1) | 1 << (libc::SIGTSTP - 1) | 1 << (libc::SIGTTIN - 1) | 1 << (libc::SIGTTOU - 1);
         let mask = |name| {
             self.field(name)
                 .and_then(|hex| u64::from_str_radix(hex, 16).ok())
                 .unwrap_or(0)
         };
-        (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & mask("SigCgt") != 0
+        let acts = mask("SigCgt") | STOPS & !mask("SigIgn");
+        (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & acts != 0
+    }
+
+    /// Whether the process has further threads.
+    fn has_siblings(&self) -> bool {
+        self.field("Threads") != Some("1")
     }
 }
 
