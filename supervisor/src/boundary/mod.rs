@@ -75,6 +75,8 @@ pub struct Boundary {
     /// Loaders that the tree can not change.
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    shortcuts: paths::fast::Shortcuts,
+    kinds: paths::fast::Kinds,
     flows: flows::Flows,
     direct: direct::Direct,
     pool: pool::Pool,
@@ -134,6 +136,8 @@ impl Boundary {
             copies,
             loaders,
             listeners: listeners::Listeners::default(),
+            shortcuts: paths::fast::Shortcuts::default(),
+            kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
             pool: pool::Pool::default(),

@@ -5,6 +5,7 @@ pub mod resolve;
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -138,6 +139,30 @@ impl Task {
     /// The working folder, as a held object.
     pub fn cwd(&self) -> Result<OwnedFd, Errno> {
         self.open(c"cwd", libc::O_PATH | libc::O_DIRECTORY)
+    }
+
+    /// The name that the kernel has for its working folder, or for what is behind a descriptor; it need not be a path.
+    pub fn base_name(&self, dirfd: i32) -> Result<Vec<u8>, Errno> {
+        fs::readlink(At::Dir(self.dir.as_fd()), &Self::base(dirfd, b"")?)
+    }
+
+    /// What a path that starts there leads to now.
+    pub fn stat_from(&self, dirfd: i32, path: &[u8], at_flags: i32) -> Result<fs::Stat, Errno> {
+        fs::stat_at(At::Dir(self.dir.as_fd()), &Self::base(dirfd, path)?, at_flags)
+    }
+
+    fn base(dirfd: i32, path: &[u8]) -> Result<CString, Errno> {
+        let mut name = Vec::with_capacity(path.len() + 16);
+        match dirfd {
+            libc::AT_FDCWD => name.extend_from_slice(b"cwd"),
+            0.. => write!(name, "fd/{dirfd}").map_err(|_| Errno::EBADF)?,
+            _ => return Err(Errno::EBADF),
+        }
+        if !path.is_empty() {
+            name.push(b'/');
+            name.extend_from_slice(path);
+        }
+        CString::new(name).map_err(|_| Errno::EINVAL)
     }
 
     /// The object behind one of its descriptors. EBADF when there is none.
@@ -418,15 +443,16 @@ impl Tasks {
         Ok(task)
     }
 
-    /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
+    /// A thread group runs a new program from now on; of its threads the one is left that has the group's number. What is known of the others is
+    /// found to be dead when one of their numbers calls.
     pub fn executed(&self, tgid: Tgid, program: Program) {
         let program = Arc::new(program);
         let mut known = self.lock();
         let leader = known.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid).cloned();
-        known.tasks.retain(|_, task| task.tgid != tgid);
         known.programs.remove(&tgid);
         // The folder of a leader that lost its place to another thread is dead: the next call looks it up anew.
         let Some(leader) = leader.filter(|leader| leader.lives()) else {
+            known.tasks.remove(&Tid(tgid.0));
             known.remember(tgid, program);
             return;
         };
@@ -436,7 +462,7 @@ impl Tasks {
             program,
             dir: leader.dir.clone(),
             pidfd: OnceLock::new(),
-            seen_ms: AtomicU64::new(0),
+            seen_ms: AtomicU64::new(now_ms()),
         };
         known.tasks.insert(task.tid, Arc::new(task));
     }
