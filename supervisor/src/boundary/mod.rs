@@ -7,6 +7,7 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
@@ -74,6 +75,8 @@ pub struct Boundary {
     /// Loaders that the tree can not change.
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    shortcuts: paths::fast::Shortcuts,
+    kinds: paths::fast::Kinds,
     flows: flows::Flows,
     direct: direct::Direct,
     pool: pool::Pool,
@@ -133,6 +136,8 @@ impl Boundary {
             copies,
             loaders,
             listeners: listeners::Listeners::default(),
+            shortcuts: paths::fast::Shortcuts::default(),
+            kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
             pool: pool::Pool::default(),
