@@ -7,6 +7,7 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
