@@ -37,9 +37,9 @@ const COSTS: &[Cost] = &[
     Cost { operation: "relative", number: libc::SYS_openat, calls: [10.0, 9.0], instructions: [43_576, 5_910] },
     Cost { operation: "symlink", number: libc::SYS_openat, calls: [9.0, 8.0], instructions: [50_664, 6_340] },
     Cost { operation: "missing", number: libc::SYS_openat, calls: [5.0, 5.0], instructions: [11_637, 1_858] },
-    Cost { operation: "static", number: libc::SYS_execve, calls: [49.2, 43.2], instructions: [781_036, 108_751] },
+    Cost { operation: "static", number: libc::SYS_execve, calls: [51.0, 45.0], instructions: [781_036, 108_751] },
     // Of a connection's, five are those of the thread that hears of sockets which end (`sys/diag.rs`, `Ended`).
-    Cost { operation: "tcp", number: libc::SYS_connect, calls: [16.4, 15.4], instructions: [405_557, 39_739] },
+    Cost { operation: "tcp", number: libc::SYS_connect, calls: [18.4, 17.4], instructions: [405_557, 39_739] },
 ];
 
 fn main() -> std::process::ExitCode {
