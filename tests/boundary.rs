@@ -248,6 +248,42 @@ fn a_path_rewritten_during_open_never_wins() {
 }
 
 #[test]
+fn a_name_that_was_guessed_never_stands_for_another_file() {
+    for user in users() {
+        let world = World::new(user);
+        let race = world.program("race_guess");
+        let race = race.to_str().expect("path");
+        let folder = |name: &str| world.path(name).to_str().expect("path").to_owned();
+        let (forbidden, exchanged, turned) = (folder("forbidden"), folder("exchanged"), folder("turned"));
+        world.write("forbidden/other/file", "SECRET\n");
+        let policy = world.write("p.yaml", "metadata: {id: t}\nfilesystem: {block_read: ['${workspace}/forbidden/other/**'], default_read: allow, default_write: allow}\ncommands: {default: allow}\n");
+        // Controls: by a name that was asked for before, and natively in the folder that is forbidden inside.
+        for control in [[&exchanged, ATTEMPTS, "composed"], [&forbidden, ATTEMPTS, "chdir"]] {
+            until("a race that is won natively", || {
+                let native = world.command(race).args(control).output().expect("race");
+                (!String::from_utf8_lossy(&native.stdout).contains("wins 0")).then_some(())
+            });
+        }
+        for words in [
+            [&exchanged, "4000", "cwd"],
+            [&exchanged, "4000", "dirfd"],
+            [&forbidden, "10000", "chdir"],
+            [&turned, "200", "turned"],
+        ] {
+            let words = [race, words[0], words[1], words[2]];
+            let outcome = world.run(&["--policy", policy.to_str().expect("path")], &words);
+            let told = outcome.stdout();
+            assert!(
+                told.contains("wins 0") && !told.contains("opened 0"),
+                "{}: {told}\n{}",
+                words[3],
+                outcome.stderr()
+            );
+        }
+    }
+}
+
+#[test]
 fn arguments_rewritten_during_exec_never_win() {
     let world = World::new(User::Own);
     world.program("report");
@@ -605,6 +641,10 @@ fn no_program_is_planted_in_gits_configuration() {
         "git config --type=path core.fsmonitor ./plant --get",
         "git config set --local core.fsmonitor ./plant",
         "git -c a.b=c config --add core.fsmonitor ./plant",
+        "git -c alias.c=config c core.fsmonitor ./plant",
+        "git -c help.autocorrect=immediate confg core.fsmonitor ./plant",
+        "$(git --exec-path)/git-config core.fsmonitor ./plant",
+        "bash -c 'exec -a git-config git core.fsmonitor ./plant'",
         "git clone -q -c core.fsmonitor=./plant . ../h; cp ../h/.git/config .git/config",
         "cp $(command -v git) mine; ./mine config core.fsmonitor ./plant",
         "LD_PRELOAD=./none.so git config core.fsmonitor ./plant",

@@ -7,6 +7,7 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
@@ -75,6 +76,8 @@ pub struct Boundary {
     /// Loaders that the tree can not change.
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    shortcuts: paths::fast::Shortcuts,
+    kinds: paths::fast::Kinds,
     flows: flows::Flows,
     direct: direct::Direct,
     pool: pool::Pool,
@@ -136,6 +139,8 @@ impl Boundary {
             copies,
             loaders,
             listeners: listeners::Listeners::default(),
+            shortcuts: paths::fast::Shortcuts::default(),
+            kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
             pool: pool::Pool::default(),

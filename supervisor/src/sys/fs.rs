@@ -407,6 +407,9 @@ pub fn pty_number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     Ok(number)
 }
 
+/// What F_SETFL sets. fcntl(2).
+pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+
 /// Removes O_NONBLOCK or sets other status flags on an open description. fcntl(2), F_SETFL.
 pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
