@@ -825,7 +825,6 @@ fn a_second_mount_of_its_folders_leads_nowhere() {
         command.output().expect("unshare")
     };
     let outcome = run(
-        "",
         "cat ../again/evidence/decisions.jsonl; echo x >> ../again/evidence/decisions.jsonl; mv ../again/evidence ../again/e2; echo read > ../again/plain; cat ../home/plain",
     );
     if outcome.status.code() == Some(77) || outcome.stderr.starts_with(b"unshare:") {
