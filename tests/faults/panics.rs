@@ -18,28 +18,6 @@ pub fn cases() -> Vec<Case> {
 /// EIO: what a panic is answered with.
 const PANICKED: &str = "5";
 
-/// The test build of cavra-run; cargo makes it beside the product, which it leaves as it is.
-fn faulty() -> Result<PathBuf, Unmet> {
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "cavra",
-            "--features",
-            "fault-injection",
-            "--example",
-            "faulty",
-        ])
-        .current_dir(places::repository())
-        .status();
-    match built {
-        Ok(status) if status.success() => Ok(places::target().join("debug/examples/faulty")),
-        Ok(status) => skip(format!("the test build failed: {status}")),
-        Err(error) => skip(format!("cargo: {error}")),
-    }
-}
-
 /// Runs `words` under the test build with `CAVRA_FAULT` set.
 fn with_fault(stage: &Stage, faulty: &PathBuf, fault: &str, words: &[&str]) -> Result<session::Outcome, Unmet> {
     let session = stage.session().pack(PACK);
@@ -52,7 +30,7 @@ fn with_fault(stage: &Stage, faulty: &PathBuf, fault: &str, words: &[&str]) -> R
 }
 
 fn a_panic_in_a_handler_refuses_that_call_alone(user: User) -> Verdict {
-    let faulty = faulty()?;
+    let faulty = places::faulty()?;
     let calls = |fault: &str| -> Result<Vec<(String, String)>, Unmet> {
         let stage = stage(user)?;
         let program = stage.at("bin/each_call");
@@ -105,7 +83,7 @@ fn a_panic_in_a_handler_refuses_that_call_alone(user: User) -> Verdict {
 
 /// The secret stays unread, the session ends by itself, and what was recorded before holds.
 fn closed(user: User, point: &str) -> Verdict {
-    let faulty = faulty()?;
+    let faulty = places::faulty()?;
     for from in 1..=12 {
         let stage = stage(user)?;
         stage.folder("ws/locked");

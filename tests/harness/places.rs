@@ -121,6 +121,21 @@ pub fn base(user: User) -> PathBuf {
     PathBuf::from("/tmp")
 }
 
+/// The test build of cavra-run, in which `CAVRA_FAULT` panics and `CAVRA_GUARDS_OFF` leaves guards out (`supervisor/src/faults.rs`). Cargo
+/// makes it beside the product, which it leaves as it is.
+pub fn faulty() -> Result<PathBuf, Unmet> {
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "cavra", "--features", "fault-injection"])
+        .args(["--example", "faulty"])
+        .current_dir(repository())
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(target().join("debug/examples/faulty")),
+        Ok(status) => skip(format!("the test build failed: {status}")),
+        Err(error) => skip(format!("cargo: {error}")),
+    }
+}
+
 /// The first of `names` in the tests' own PATH, as a reason to skip where there is none.
 pub fn tool(name: &str) -> Result<PathBuf, Unmet> {
     let path = crate::stage::SYSTEM_PATH

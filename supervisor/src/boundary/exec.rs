@@ -298,7 +298,7 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                 event: libc::PTRACE_EVENT_EXEC,
                 ..
             }) => {
-                if verified(call, pid, plan, env) {
+                if crate::faults::off("exec") || verified(call, pid, plan, env) {
                     let trust = trust(call, plan, env);
                     call.boundary.tasks.executed(
                         Tgid(pid),

@@ -209,7 +209,25 @@ pub struct Tasks {
 #[derive(Debug, Default)]
 struct Known {
     tasks: HashMap<Tid, Arc<Task>>,
-    programs: HashMap<Tgid, Arc<Program>>,
+    programs: HashMap<Tgid, Running>,
+}
+
+/// What a thread group runs. Its number alone is not it: the number is given to another one after its end.
+#[derive(Clone, Debug)]
+struct Running {
+    program: Arc<Program>,
+    started: u64,
+}
+
+/// When a thread group began, in clock ticks since boot: `starttime`, proc_pid_stat(5). Threads and execs do not change it.
+fn started(tgid: Tgid) -> Option<u64> {
+    let name = CString::new(format!("/proc/{}/stat", tgid.0)).ok()?;
+    let file = fs::open(At::Root, &name, libc::O_RDONLY, 0, 0).ok()?;
+    let text = fs::read_all(file.as_fd(), 4096).ok()?;
+    // The second field is the program's name in parentheses, whatever it contains; this is the twenty-second.
+    let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 1..)?;
+    let field = rest.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(19)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn now_ms() -> u64 {
@@ -265,7 +283,13 @@ impl Tasks {
         let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
             .map_err(|_| Errno::EACCES)?
             .id;
-        // The number was looked up by hand: only now is it certain that it is still the caller's.
+        let began = started(tgid).ok_or(Errno::ESRCH)?;
+        let inherited = [Some(tgid), status.parent()].into_iter().flatten().find_map(|tgid| {
+            let running = self.lock().programs.get(&tgid).cloned();
+            let running = running.filter(|running| running.program.id == exe)?;
+            (crate::faults::off("reuse") || started(tgid) == Some(running.started)).then_some(running.program)
+        });
+        // The numbers were looked up by hand: only now is it certain that the first is still the caller's.
         if !listener.waits(id) {
             return Err(Errno::ESRCH);
         }
@@ -282,10 +306,6 @@ impl Tasks {
                 .programs
                 .retain(|tgid, _| std::path::Path::new(&format!("/proc/{}", tgid.0)).exists());
         }
-        let inherited = [Some(tgid), status.parent()]
-            .into_iter()
-            .flatten()
-            .find_map(|tgid| known.programs.get(&tgid).filter(|program| program.id == exe).cloned());
         let program = match inherited {
             Some(program) => program,
             None => Arc::new(Program {
@@ -295,7 +315,11 @@ impl Tasks {
                 parent: None,
             }),
         };
-        known.programs.insert(tgid, program.clone());
+        let running = Running {
+            program: program.clone(),
+            started: began,
+        };
+        known.programs.insert(tgid, running);
         let task = Arc::new(Task {
             tid,
             tgid,
@@ -311,8 +335,15 @@ impl Tasks {
     /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
     pub fn executed(&self, tgid: Tgid, program: Program) {
         let program = Arc::new(program);
+        let began = started(tgid);
         let mut known = self.lock();
-        known.programs.insert(tgid, program.clone());
+        match began {
+            Some(started) => {
+                let program = program.clone();
+                known.programs.insert(tgid, Running { program, started });
+            }
+            None => drop(known.programs.remove(&tgid)),
+        }
         let leader = known.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid).cloned();
         known.tasks.retain(|_, task| task.tgid != tgid);
         if let Some(leader) = leader {

@@ -206,6 +206,9 @@ fn plan(
     if features.landlock_abi < SIGNAL_SCOPE_ABI {
         filter::mediate_signals(&mut rows);
     }
+    if crate::faults::off("filter") {
+        filter::refuse_nothing(&mut rows);
+    }
     let programs = filter::compile(&rows).map_err(|error| LaunchError::step("filter")(&error))?;
     let convert = |program: &seccompiler::BpfProgram| -> Vec<Instruction> {
         program
