@@ -113,6 +113,7 @@ impl Arena {
         let workspace = dir.display().to_string();
         let mut options = match row.rules {
             Rules::Default => vec!["--workspace".to_owned(), workspace],
+            Rules::Arena | Rules::By if row.launch == Launch::Dirty => vec!["--workspace".to_owned(), workspace],
             Rules::Arena | Rules::By => Vec::new(),
         };
         if row.rules != Rules::Default || guard == Guard::Open {
@@ -160,7 +161,11 @@ impl Arena {
                 drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
                 let mut options: Vec<&str> = rules.iter().map(String::as_str).collect();
                 options.extend(["--approvals", "deny", "--quiet"]);
-                let program = if matches!(guard, Guard::Off(_)) { "faulty" } else { "cavra-run" };
+                let program = if matches!(guard, Guard::Off(_)) {
+                    "faulty"
+                } else {
+                    "cavra-run"
+                };
                 world.session_of(program, &options, &words)
             }
         };
@@ -176,7 +181,11 @@ impl Arena {
                 .env("ATTACK_SECONDS", CONTROL_SECONDS);
         }
         // Commands are named as they are found in PATH at the start.
-        let tools = if row.launch == Launch::Tools { format!("{dir_text}/tools:") } else { String::new() };
+        let tools = if row.launch == Launch::Tools {
+            format!("{dir_text}/tools:")
+        } else {
+            String::new()
+        };
         let path = format!(
             "{tools}{dir_text}/bin:{}:/usr/local/bin:/usr/bin:/bin",
             world.folder("bin").display()

@@ -46,7 +46,9 @@ impl Launch {
             Self::Mounted if !root => Some("mounts need root"),
             Self::FewNumbers if !root => Some("a range of process numbers of its own needs root"),
             Self::FewNumbers if !Path::new("/proc/self/ns/pid").exists() => Some("no PID namespaces"),
-            Self::FewNumbers if kernel() < (6, 14) => Some("before Linux 6.14 all namespaces share one range of numbers"),
+            Self::FewNumbers if kernel() < (6, 14) => {
+                Some("before Linux 6.14 all namespaces share one range of numbers")
+            }
             Self::Roots if !root || is_root => Some("needs root and another user"),
             _ => None,
         }
@@ -72,14 +74,17 @@ impl Launch {
     pub fn around(self, world: &World, dir: &Path, command: Command) -> Command {
         let script = match self {
             Self::Plain | Self::Roots | Self::Beside | Self::Tools => return command,
-            Self::Dirty => "cd /; exec 7<\"$DIR/no/file\" 8>>\"$DIR/ro/file\" 10<\"$DIR/no\"; exec \"$@\"".to_owned(),
+            Self::Dirty => "cd /; exec 7<\"$DIR/no/file\" 8>>\"$DIR/ro/file\" 6<\"$DIR/no\"; exec \"$@\"".to_owned(),
             Self::Mounted => format!(
                 "set -e; mkdir -p $DIR/ok/bound $DIR/ok/all $DIR/ok/over $DIR/../up $DIR/../work; : > $DIR/ok/one; mount --bind $DIR/no $DIR/ok/bound; \
                  mount --bind $DIR $DIR/ok/all; mount --bind $DIR/no/file $DIR/ok/one; mount -t tmpfs none $DIR/../up; mkdir $DIR/../up/u $DIR/../up/w; \
                  mount -t overlay overlay -o lowerdir=$DIR/no,upperdir=$DIR/../up/u,workdir=$DIR/../up/w $DIR/ok/over; {} \"$@\"",
                 as_user(world.user())
             ),
-            Self::FewNumbers => format!("set -e; echo 400 > /proc/sys/kernel/pid_max; {} \"$@\"", as_user(world.user())),
+            Self::FewNumbers => format!(
+                "set -e; echo 400 > /proc/sys/kernel/pid_max; {} \"$@\"",
+                as_user(world.user())
+            ),
         };
         let mut outer = match self {
             Self::Dirty => world.command("sh"),
@@ -90,7 +95,10 @@ impl Launch {
             Self::FewNumbers => drop(outer.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh"])),
             _ => drop(outer.envs(VARIABLES.iter().copied())),
         }
-        outer.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        outer
+            .args(["-c", &script, "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => outer.env(name, value),
@@ -109,7 +117,10 @@ fn as_user(user: User) -> String {
     let account = user.account().ok();
     match account {
         Some(account) if account.uid != 0 => {
-            format!("exec setpriv --reuid {} --regid {} --clear-groups", account.uid, account.gid)
+            format!(
+                "exec setpriv --reuid {} --regid {} --clear-groups",
+                account.uid, account.gid
+            )
         }
         _ => "exec".to_owned(),
     }
@@ -117,6 +128,8 @@ fn as_user(user: User) -> String {
 
 fn kernel() -> (u32, u32) {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut parts = text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
+    let mut parts = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }

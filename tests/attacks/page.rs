@@ -125,7 +125,10 @@ impl Proof {
     /// One line for the terminal.
     pub fn report(&self) -> String {
         if let Some(reason) = self.line.skipped() {
-            return format!("test attack {} {} ... SKIPPED: {reason}", self.line.class, self.line.technique);
+            return format!(
+                "test attack {} {} ... SKIPPED: {reason}",
+                self.line.class, self.line.technique
+            );
         }
         format!(
             "attack {:>2} {} [{}] {} attempts, {} wins, {} went through{}{}; control {}{}",
@@ -196,7 +199,11 @@ impl Proofs {
     /// A claim that another program shows.
     pub fn claim(&mut self, claim: &'static Elsewhere, shown: Option<Shown>) {
         if matches!(shown, None | Some(Shown::Failed)) {
-            let how = if shown.is_none() { "there is no such test" } else { "it failed" };
+            let how = if shown.is_none() {
+                "there is no such test"
+            } else {
+                "it failed"
+            };
             println!("class {} {}: {} FAILED: {how}", claim.class, claim.program, claim.test);
         }
         self.claims.push((claim, shown));
@@ -209,7 +216,10 @@ impl Proofs {
         let missing: Vec<_> = CLASSES.filter(|class| !known.contains(class)).collect();
         // As an ordinary user some rows can not be run: their classes are then among the skipped.
         let whole = self.skipped.is_empty() || nix::unistd::geteuid().is_root();
-        self.check(&format!("every class has a technique (missing: {missing:?})"), missing.is_empty() || !whole);
+        self.check(
+            &format!("every class has a technique (missing: {missing:?})"),
+            missing.is_empty() || !whole,
+        );
     }
 
     /// Whoever has no control of its own may have one as another user or in another row; else it proves nothing.
@@ -236,7 +246,10 @@ impl Proofs {
     pub fn totals(&self) -> (usize, usize, usize) {
         let (skipped, tried): (Vec<_>, Vec<_>) = self.proofs.iter().partition(|proof| proof.is_skipped());
         let held = tried.iter().filter(|proof| proof.held()).count();
-        let wrong = self.claims.iter().filter(|(_, shown)| matches!(shown, None | Some(Shown::Failed)));
+        let wrong = self
+            .claims
+            .iter()
+            .filter(|(_, shown)| matches!(shown, None | Some(Shown::Failed)));
         let wrong = wrong.count() + self.checks.iter().filter(|(_, right)| !right).count();
         (held, tried.len() - held + wrong, skipped.len() + self.skipped.len())
     }
@@ -278,7 +291,11 @@ impl Proofs {
             let control = proofs.iter().find(|proof| proof.has_control()).or(tried);
             let control = match (control, tried) {
                 (Some(proof), Some(_)) => proof.shown_control(),
-                _ => proofs.first().and_then(|proof| proof.line.skipped()).unwrap_or_default().to_owned(),
+                _ => proofs
+                    .first()
+                    .and_then(|proof| proof.line.skipped())
+                    .unwrap_or_default()
+                    .to_owned(),
             };
             let technique = technique.replace('|', "\\|");
             let _never = writeln!(
@@ -298,7 +315,11 @@ impl Proofs {
                 Some(Shown::Failed) => "FAILED",
                 None => "MISSING",
             };
-            let _never = writeln!(page, "| {} | {}: `{}` | {result} |", claim.class, claim.program, claim.test);
+            let _never = writeln!(
+                page,
+                "| {} | {}: `{}` | {result} |",
+                claim.class, claim.program, claim.test
+            );
         }
         page
     }

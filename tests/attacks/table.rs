@@ -108,25 +108,38 @@ pub const ROWS: &[Row] = &[
     race("race_sockaddr", "connect/thread/port", 20_000),
     race("race_sockaddr", "", 1_000),
     tricks("aliases", Twin::Open),
-    tricks("aliases", Twin::Open).only("read/old_hard").without(&[Guard::Off("links")]),
-    tricks("aliases", Twin::Open).only("read/folder").without(&[Guard::Off("border")]),
+    tricks("aliases", Twin::Open)
+        .only("read/old_hard")
+        .without(&[Guard::Off("links")]),
+    tricks("aliases", Twin::Open)
+        .only("read/folder")
+        .without(&[Guard::Off("border")]),
     tricks("mounts", Twin::Open).from(Launch::Mounted),
     tricks("exec_alias", Twin::Open),
     tricks("verbs", Twin::Open).under(Rules::Default).from(Launch::Tools),
     tricks("interpreters", Twin::Open),
     tricks("machine_code", Twin::Open),
     tricks("side_doors", Twin::None),
-    tricks("side_doors", Twin::None).only("landlock/").without(&[Guard::Off("filter")]),
+    tricks("side_doors", Twin::None)
+        .only("landlock/")
+        .without(&[Guard::Off("filter")]),
     tricks("privileges", Twin::None).from(Launch::Roots),
     tricks("privileges", Twin::None),
     tricks("inherited", Twin::None).from(Launch::Dirty),
     tricks("network", Twin::Open),
-    tricks("network", Twin::Open).only("port/").without(&[Guard::Off("listeners")]),
+    tricks("network", Twin::Open)
+        .only("port/")
+        .without(&[Guard::Off("listeners")]),
     tricks("services", Twin::None),
     tricks("reach", Twin::None),
     tricks("supervisor", Twin::None).from(Launch::Beside),
-    race("reuse", "reuse/", 10).under(Rules::By).from(Launch::FewNumbers).without(&[Guard::Off("reuse")]),
-    race("reuse", "trust/", 10).under(Rules::By).without(&[Guard::Off("policy")]),
+    race("reuse", "reuse/", 10)
+        .under(Rules::By)
+        .from(Launch::FewNumbers)
+        .without(&[Guard::Off("reuse")]),
+    race("reuse", "trust/", 10)
+        .under(Rules::By)
+        .without(&[Guard::Off("policy")]),
     tricks("plants", Twin::Open).under(Rules::Default),
 ];
 

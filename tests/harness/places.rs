@@ -125,7 +125,14 @@ pub fn base(user: User) -> PathBuf {
 /// makes it beside the product, which it leaves as it is.
 pub fn faulty() -> Result<PathBuf, Unmet> {
     let built = std::process::Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "cavra", "--features", "fault-injection"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "cavra",
+            "--features",
+            "fault-injection",
+        ])
         .args(["--example", "faulty"])
         .current_dir(repository())
         .status();

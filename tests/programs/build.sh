@@ -9,7 +9,7 @@ for source in "$here"/*.c; do
     name=$(basename "$source" .c)
     [ "$name" != preload ] || continue
     # Only what changed: the tests call this each time.
-    if [ "$out/$name" -nt "$source" ] && [ "$out/$name" -nt "$here/attack.h" ]; then continue; fi
+    if [ "$out/$name" -nt "$source" ] && [ "$out/$name" -nt "$here/attack.h" ] && [ "$out/$name" -nt "$here/marks.h" ]; then continue; fi
     # shellcheck disable=SC2086
     "${CC:-gcc}" $flags -I"$here" -o "$out/$name" "$source"
 done

@@ -9,12 +9,12 @@ static const struct { const char *name, *line; } lines[] = {
     {"preload/cat", "LD_PRELOAD=$P ATTACK_READ=$N cat /dev/null"},
     {"preload/ls-audit", "LD_AUDIT=$P ATTACK_READ=$N ls /dev/null"},
     {"preload/loader", "ATTACK_READ=$N /lib64/ld-linux-x86-64.so.2 --preload $P /bin/true"},
-    {"preload/library-path", "mkdir -p l; cp $P l/libc.so.6; ATTACK_READ=$N LD_LIBRARY_PATH=$PWD/l LD_PRELOAD=libc.so.6 cat /dev/null; cp $P l/p.so; ATTACK_READ=$N LD_LIBRARY_PATH=$PWD/l LD_PRELOAD=p.so cat /dev/null"},
+    {"preload/library-path", "mkdir -p l; cp $P l/p.so; ATTACK_READ=$N LD_LIBRARY_PATH=$PWD/l LD_PRELOAD=p.so cat /dev/null"},
     {"bash/env", "echo exec $E > b; BASH_ENV=$PWD/b bash -c :"},
     {"bash/function", "bash -c 'function f { $E; }; export -f f; exec bash -c f'"},
     {"bash/interactive", "echo $E > b; echo exit | bash --rcfile $PWD/b -i"},
     {"bash/prompt", "PROMPT_COMMAND=$E; export PROMPT_COMMAND; echo exit | bash --norc -i"},
-    {"bash/dev-fd", "bash <(echo $E) 2>/dev/null || bash -c 'bash <(echo $E)'"},
+    {"bash/dev-fd", "bash -c 'bash <(echo $E)'"},
     {"sh/env", "echo $E > b; echo exit | ENV=$PWD/b sh -i"},
     {"perl/system", "perl -e 'system {$ENV{E}} \"ls\"'"},
     {"perl/options", "printf 'package Plant; exec $ENV{E}; 1;' > Plant.pm; PERL5LIB=$PWD PERL5OPT=-MPlant perl -e 1"},
@@ -31,7 +31,6 @@ static const struct { const char *name, *line; } lines[] = {
     {"tar/checkpoint", "echo > f; tar cf /dev/null --checkpoint=1 --checkpoint-action=exec=$E f"},
     {"tar/compress", "echo > f; tar cf t.x -I $E f"},
     {"tar/to-command", "echo > f; tar cf t.tar f; tar xf t.tar --to-command=$E"},
-    {"tar/rsh", "echo > f; tar cf host:x --rsh-command=$E f"},
     {"sort/compress", "seq 300000 | sort -S 100k --compress-program=$E > /dev/null"},
     {"split/filter", "echo x | split --filter=$E"},
     {"xargs/stdin", "echo x | xargs $E"},
@@ -39,8 +38,8 @@ static const struct { const char *name, *line; } lines[] = {
     {"make/function", "printf '$(shell %s)\\nall: ;\\n' $E > m; make -s -f m"},
     {"make/eval", "make -s --eval='$(shell $E)' nothing"},
     {"git/alias", "git -c alias.x=!$E x"},
-    {"git/pager", "git init -q r; GIT_PAGER=$E git -C r -p status"},
-    {"git/core-pager", "git init -q r; git -C r -c core.pager=$E -p status"},
+    {"git/pager", "git init -q r; GIT_PAGER=$E script -qc 'git -C r -p help git' /dev/null; U='-c user.name=x -c user.email=x'; git -C r $U commit -q --allow-empty -m x; GIT_PAGER=$E script -qc 'git -C r -p log' /dev/null"},
+    {"git/core-pager", "git init -q r; git -C r -c user.name=x -c user.email=x commit -q --allow-empty -m x; script -qc \"git -C r -c core.pager=$E -p log\" /dev/null"},
     {"git/fsmonitor", "git init -q r; git -C r -c core.fsmonitor=$E status"},
     {"git/editor", "git init -q r; GIT_EDITOR=$E git -C r -c user.name=x -c user.email=x commit --allow-empty"},
     {"git/sequence-editor", "git init -q r; git -C r -c user.name=x -c user.email=x commit -q --allow-empty -m x; git -C r -c user.name=x -c user.email=x commit -q --allow-empty -m y; GIT_SEQUENCE_EDITOR=$E git -C r -c user.name=x -c user.email=x rebase -i HEAD~1"},
@@ -54,19 +53,18 @@ static const struct { const char *name, *line; } lines[] = {
     {"git/askpass", "echo url=http://x | GIT_ASKPASS=$E git -c credential.helper= credential fill"},
     {"git/external-transport", "git -c protocol.ext.allow=always ls-remote \"ext::$E\""},
     {"git/upload-pack", "git init -q r; git ls-remote --upload-pack=$E r"},
-    {"git/bisect", "git init -q r; cd r; git config user.name x; git config user.email x; for i in 1 2 3; do git commit -q --allow-empty -m $i; done; git bisect start -q HEAD HEAD~2; git bisect run $E"},
+    {"git/bisect", "git init -q r; cd r; U='-c user.name=x -c user.email=x'; for i in 1 2 3 4; do echo $i > f; git add f; git $U commit -q -m $i; done; git bisect start HEAD HEAD~3; git bisect run $E"},
     {"git/exec-path", "mkdir -p g; cp $E g/git-plant; GIT_EXEC_PATH=$PWD/g git plant"},
     {"git/path", "mkdir -p g; cp $E g/git-plant; PATH=$PWD/g:$PATH git plant"},
-    {"git/foreach", "git init -q r; git -C r rebase --exec $E --root"},
+    {"git/foreach", "git init -q r; U='-c user.name=x -c user.email=x'; git -C r $U commit -q --allow-empty -m x; git -C r $U commit -q --allow-empty -m y; git -C r $U rebase -q --exec $E --root"},
     {"git/grep-pager", "git init -q r; echo x > r/f; git -C r add f; git -C r grep -O$E x"},
     {"git/attributes-merge", "git init -q r; cd r; U='-c user.name=x -c user.email=x'; echo '* merge=m' > .gitattributes; echo 1 > f; git add -A; git $U commit -qm 1; git checkout -qb b; echo 2 > f; git $U commit -qam 2; git checkout -q -; echo 3 > f; git $U commit -qam 3; git $U -c merge.m.driver=$E merge b"},
     {"git/hook-path", "git init -q r; mkdir -p h; cp $E h/pre-commit; git -C r -c core.hooksPath=$PWD/h -c user.name=x -c user.email=x commit -q --allow-empty -m x"},
     {"ssh/proxy", "ssh -o ProxyCommand=$E x"},
-    {"ssh/local-command", "ssh -o KnownHostsCommand=$E -o ProxyCommand=true x; ssh -F /dev/null -o 'Match exec' x; printf 'Match exec %s\\n' $E > c; ssh -F c x"},
+    {"ssh/local-command", "printf 'Match exec %s\\n' $E > c; ssh -F c -o ProxyCommand=false x"},
     {"vim/shell", "vim -Nu NONE -es -c \"!$E\" -c q"},
     {"vim/rc", "echo \"silent !$E\" > v; vim -Nu v -es -c q"},
     {"less/open", "LESSOPEN=\"|$E %s\" less /dev/null < /dev/null"},
-    {"man/pager", "env PAGER=$E MANPAGER=$E man -l /dev/null"},
     {"env/split", "env -S \"$E x\""},
     {"script/command", "script -qc $E /dev/null"},
     {"flock/command", "flock l $E"},
@@ -103,6 +101,7 @@ int main(int argc, char **argv) {
     open_marks();
     setenv("E", at("bin/evil-tool"), 1);
     setenv("N", at("no/file"), 1);
+    setenv("ATTACK_MARKS", at("ok/marks"), 1);
     setenv("P", at("bin/preload.so"), 1);
     setenv("GIT_TERMINAL_PROMPT", "0", 1);
     setenv("GIT_SSH_VARIANT", "ssh", 1);
@@ -133,7 +132,9 @@ int main(int argc, char **argv) {
         }
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
             ;
-        count(&tally, forbidden_ran(NULL), WIFEXITED(status) && WEXITSTATUS(status) == 126 ? EACCES : 0);
+        bool win = forbidden_ran(NULL) || file_gives(at("ok/marks"), "EVIL|");
+        unlink(at("ok/marks"));
+        count(&tally, win, WIFEXITED(status) && WEXITSTATUS(status) == 126 ? EACCES : 0);
         report(&tally);
     }
     return 0;

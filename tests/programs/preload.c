@@ -26,8 +26,11 @@ __attribute__((constructor)) static void loaded(void) {
     for (long i = 0; wanted && i < 200000; i++) {
         pid_t child = vfork();
         if (child == 0) {
-            if (syscall(SYS_getpid) == wanted)
+            if (syscall(SYS_getpid) == wanted) {
+                /* The boundary believes for a tenth of a second that a number means the same task. */
+                usleep(150000);
                 plant(file);
+            }
             _exit(0);
         }
         waitpid(child, NULL, 0);

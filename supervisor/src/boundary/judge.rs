@@ -249,7 +249,11 @@ impl Call<'_> {
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         crate::faults::point("settle");
-        let guard = if verdict.rule.layer == Layer::Boundary { "boundary" } else { "policy" };
+        let guard = if verdict.rule.layer == Layer::Boundary {
+            "boundary"
+        } else {
+            "policy"
+        };
         if crate::faults::off(guard) {
             return Ok(());
         }

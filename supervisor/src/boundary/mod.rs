@@ -13,6 +13,7 @@ mod network;
 mod others;
 mod paths;
 mod pool;
+mod services;
 mod signals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -216,18 +216,35 @@ struct Known {
 #[derive(Clone, Debug)]
 struct Running {
     program: Arc<Program>,
-    started: u64,
+    incarnation: Incarnation,
 }
 
-/// When a thread group began, in clock ticks since boot: `starttime`, proc_pid_stat(5). Threads and execs do not change it.
-fn started(tgid: Tgid) -> Option<u64> {
-    let name = CString::new(format!("/proc/{}/stat", tgid.0)).ok()?;
-    let file = fs::open(At::Root, &name, libc::O_RDONLY, 0, 0).ok()?;
-    let text = fs::read_all(file.as_fd(), 4096).ok()?;
-    // The second field is the program's name in parentheses, whatever it contains; this is the twenty-second.
-    let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 1..)?;
-    let field = rest.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(19)?;
-    std::str::from_utf8(field).ok()?.parse().ok()
+/// Which of all thread groups that ever have a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Incarnation {
+    /// When it began, in clock ticks since boot: `starttime`, proc_pid_stat(5). Threads and execs do not change it.
+    started: u64,
+    /// Its pidfd's inode, never used again from Linux 6.9 on (fs/pidfs.c): a small range of numbers goes round within a tick.
+    inode: u64,
+}
+
+impl Incarnation {
+    fn of(tgid: Tgid) -> Option<Self> {
+        let name = CString::new(format!("/proc/{}/stat", tgid.0)).ok()?;
+        let pidfd = crate::sys::process::pidfd_open(tgid).ok()?;
+        let file = fs::open(At::Root, &name, libc::O_RDONLY, 0, 0).ok()?;
+        let text = fs::read_all(file.as_fd(), 4096).ok()?;
+        // The second field is the program's name in parentheses, whatever it contains; this is the twenty-second.
+        let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 1..)?;
+        let field = rest
+            .split(|byte| *byte == b' ')
+            .filter(|field| !field.is_empty())
+            .nth(19)?;
+        Some(Self {
+            started: std::str::from_utf8(field).ok()?.parse().ok()?,
+            inode: fs::fstat(pidfd.as_fd()).ok()?.id.ino,
+        })
+    }
 }
 
 fn now_ms() -> u64 {
@@ -283,11 +300,12 @@ impl Tasks {
         let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
             .map_err(|_| Errno::EACCES)?
             .id;
-        let began = started(tgid).ok_or(Errno::ESRCH)?;
+        let incarnation = Incarnation::of(tgid).ok_or(Errno::ESRCH)?;
         let inherited = [Some(tgid), status.parent()].into_iter().flatten().find_map(|tgid| {
             let running = self.lock().programs.get(&tgid).cloned();
             let running = running.filter(|running| running.program.id == exe)?;
-            (crate::faults::off("reuse") || started(tgid) == Some(running.started)).then_some(running.program)
+            (crate::faults::off("reuse") || Incarnation::of(tgid) == Some(running.incarnation))
+                .then_some(running.program)
         });
         // The numbers were looked up by hand: only now is it certain that the first is still the caller's.
         if !listener.waits(id) {
@@ -317,7 +335,7 @@ impl Tasks {
         };
         let running = Running {
             program: program.clone(),
-            started: began,
+            incarnation,
         };
         known.programs.insert(tgid, running);
         let task = Arc::new(Task {
@@ -335,12 +353,12 @@ impl Tasks {
     /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
     pub fn executed(&self, tgid: Tgid, program: Program) {
         let program = Arc::new(program);
-        let began = started(tgid);
+        let incarnation = Incarnation::of(tgid);
         let mut known = self.lock();
-        match began {
-            Some(started) => {
+        match incarnation {
+            Some(incarnation) => {
                 let program = program.clone();
-                known.programs.insert(tgid, Running { program, started });
+                known.programs.insert(tgid, Running { program, incarnation });
             }
             None => drop(known.programs.remove(&tgid)),
         }
