@@ -1,5 +1,6 @@
 //! Where an attack takes place: its folder, who lives outside, and the guard that it meets.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -321,6 +322,7 @@ impl Beside {
             .arg(&evidence)
             .args(["--", "sh", "-c", "echo there; exec sleep 1000"])
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn();
         let mut child = child.expect("the session beside");
         let mut said = [0; 6];

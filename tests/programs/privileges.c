@@ -117,11 +117,6 @@ static bool limit_raised(void) {
     return !setrlimit(RLIMIT_NOFILE, &limit);
 }
 static bool system_log(void) { return syscall(SYS_syslog, 4 /* READ_ALL, cleared */ - 1, (char[64]){0}, 64) >= 0; }
-static bool others_file(void) {
-    /* What only root reads. */
-    int fd = open("/etc/shadow", O_RDONLY | O_CLOEXEC);
-    return fd >= 0;
-}
 static bool trusted_attribute(void) { return !setxattr(at("ok/file"), "trusted.attack", "x", 1, 0); }
 static bool immutable(void) {
     int flags = 0x10 /* FS_IMMUTABLE_FL */, none = 0, fd = open(at("ok/file"), O_RDONLY | O_CLOEXEC);
@@ -160,10 +155,6 @@ static bool known(long number) {
 NEWER(file_setattr, 469)
 NEWER(open_tree_attr, 467)
 NEWER(lsm_set_self_attr, 460)
-NEWER(lsm_get_self_attr, 459)
-NEWER(lsm_list_modules, 461)
-NEWER(statmount, 457)
-NEWER(listmount, 458)
 NEWER(mount_setattr, 442)
 NEWER(fsmount, 432)
 NEWER(fspick, 433)
@@ -244,11 +235,11 @@ static const struct row rows[] = {
     R(74, "kernel", overcommit), R(74, "kernel", forwarding), R(74, "kernel", binfmt), R(74, "kernel", protected), R(74, "kernel", sysrq),
     R(74, "kernel", power), R(74, "kernel", module_parameter), R(74, "kernel", cgroup), R(74, "kernel", cgroup_control), R(74, "kernel", uevent),
     R(74, "kernel", caches), R(74, "kernel", cgroup_made), R(74, "root", host_name), R(74, "root", port_access), R(74, "root", port_level),
-    R(74, "root", nice_), R(74, "root", limit_raised), R(74, "root", system_log), R(74, "root", others_file), R(74, "root", trusted_attribute),
+    R(74, "root", nice_), R(74, "root", limit_raised), R(74, "root", system_log), R(74, "root", trusted_attribute),
     R(74, "root", immutable),
     R(65, "clock", clock_set), R(65, "clock", time_zone), R(65, "clock", clock_tick), R(65, "clock", time_namespace), R(65, "clock", time_offsets),
-    R(25, "newer", file_setattr), R(25, "newer", open_tree_attr), R(25, "newer", lsm_set_self_attr), R(25, "newer", lsm_get_self_attr),
-    R(25, "newer", lsm_list_modules), R(25, "newer", statmount), R(25, "newer", listmount), R(25, "newer", mount_setattr), R(25, "newer", fsmount),
+    R(25, "newer", file_setattr), R(25, "newer", open_tree_attr), R(25, "newer", lsm_set_self_attr),
+    R(25, "newer", mount_setattr), R(25, "newer", fsmount),
     R(25, "newer", fspick), R(25, "newer", quotactl_fd), R(25, "newer", landlock_add_rule), R(25, "newer", io_uring_register), R(25, "newer", uretprobe),
     R(25, "unknown", negative), R(25, "unknown", all_numbers),
     R(75, "container", host_disk), R(75, "container", host_memory), R(75, "container", host_root), R(75, "container", host_environment),

@@ -377,6 +377,8 @@ static const struct row rows[] = {
 int main(int argc, char **argv) {
     arguments(argc, argv);
     home = getenv("HOME");
+    /* A signal to the supervisor's group is not meant for us. */
+    setpgid(0, 0);
     run_rows(rows, sizeof rows / sizeof *rows);
     return 0;
 }

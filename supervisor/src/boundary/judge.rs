@@ -64,8 +64,20 @@ impl LinkGuard {
 }
 
 impl Call<'_> {
-    /// The policy's answer to one operation on a named object.
+    /// The answer to one operation on a named object: the strictest rule of all its paths.
     pub(super) fn verdict(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
+        let mut verdict = self.verdict_at(op, path, stat);
+        for other in self.boundary.mounts.others(path) {
+            let further = self.verdict_at(op, &other, stat);
+            let is_rule = further.rule.layer == Layer::Boundary || !further.rule.pattern.is_empty();
+            if is_rule && further.decision > verdict.decision {
+                verdict = further;
+            }
+        }
+        verdict
+    }
+
+    fn verdict_at(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
         let by = &*self.task.program;
         if self.boundary.out_of_reach(path, op) {
             let rule = &*fixed::SUPERVISOR;

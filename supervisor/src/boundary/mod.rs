@@ -8,6 +8,7 @@ mod fixed;
 mod ipc;
 mod judge;
 mod listeners;
+mod mounts;
 mod names;
 mod network;
 mod others;
@@ -68,6 +69,7 @@ pub struct Boundary {
     ipc: ipc::Made,
     copies: copies::Copies,
     listeners: listeners::Listeners,
+    mounts: mounts::Mounts,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -123,6 +125,7 @@ impl Boundary {
             ipc: ipc::Made::default(),
             copies,
             listeners: listeners::Listeners::default(),
+            mounts: mounts::Mounts::read(),
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -143,11 +146,23 @@ impl Boundary {
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
     fn carries_own(&self, path: &[u8]) -> bool {
-        let prefix = [path, b"/"].concat();
-        self.own_folders
+        let carries = |path: &[u8]| {
+            let prefix = [path, b"/"].concat();
+            self.own_folders
+                .iter()
+                .chain(&self.policy_folders)
+                .any(|folder| folder.starts_with(&prefix))
+        };
+        carries(path) || self.mounts.others(path).iter().any(|other| carries(other))
+    }
+
+    /// Whether rules answer for all below `old` as for all below `new`, under each of their paths.
+    fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
+        let paths = |path: &[u8]| [vec![path.to_vec()], self.mounts.others(path)].concat();
+        let news = paths(new);
+        paths(old)
             .iter()
-            .chain(&self.policy_folders)
-            .any(|folder| folder.starts_with(&prefix))
+            .all(|old| news.iter().all(|new| self.policy.same_below(old, new)))
     }
 
     /// Whether a number is a thread of the supervisor's or the reaper's: /proc knows threads by their own numbers too.

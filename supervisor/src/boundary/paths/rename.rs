@@ -61,7 +61,7 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
         )
         .map_err(Stop::Errno)
     };
-    if call.boundary.policy.same_below(&from.canonical, &to.canonical) {
+    if call.boundary.same_below(&from.canonical, &to.canonical) {
         let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
         act()?;
         return Ok(Reply::Value(0));
