@@ -1,4 +1,6 @@
-// The work that is timed: `micro OP BATCHES TURNS [FILE]` prints one line a batch, microseconds a turn. Run in an own folder.
+// The work that is timed: `micro OP BATCHES TURNS STATIC-PROGRAM [CALLERS]` prints one line a batch: microseconds a turn, then microseconds
+// of processor time that the callers themselves took. Run in an own folder. CALLERS is 8p for as many processes at once, 8t for as many
+// threads; microseconds are then those from the common start to the last one's end, by all turns of all callers.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -95,6 +98,15 @@ static void forks(void) {
     if (!pid) _exit(0);
     waitpid(pid, 0, 0);
 }
+static void datagram(void) {
+    // Datagrams are off in a session: what the refusal costs. Port 9 discards.
+    static struct sockaddr_in discard = {.sin_family = AF_INET};
+    discard.sin_port = htons(9), discard.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0) return;
+    sendto(fd, "x", 1, MSG_DONTWAIT, (void *)&discard, sizeof discard);
+    close(fd);
+}
 static void *nothing(void *arg) { return arg; }
 static void threads(void) {
     pthread_t thread;
@@ -111,7 +123,7 @@ static void futexes(void) {
 static const struct { const char *name; void (*turn)(void); } ops[] = {
     {"absolute", absolute}, {"relative", relative}, {"deep", deep}, {"symlink", symlinked}, {"missing", missing}, {"create", create},
     {"openat2", openat_two}, {"rename", renames}, {"mkdir", folders}, {"dynamic", dynamic}, {"static", fixed}, {"script", scripted},
-    {"tcp", tcp}, {"unix", local_stream}, {"stat", status}, {"read", reads}, {"write", writes}, {"mmap", maps}, {"fork", forks},
+    {"tcp", tcp}, {"unix", local_stream}, {"udp", datagram}, {"held", absolute}, {"stat", status}, {"read", reads}, {"write", writes}, {"mmap", maps}, {"fork", forks},
     {"thread", threads}, {"signal", signals}, {"futex", futexes},
 };
 
@@ -126,18 +138,106 @@ static double now(void) {
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-static int side(void (*turn)(void), int batches, int turns) {
-    for (int batch = 0; batch < batches; batch++) {
-        double start = now();
-        for (int i = 0; i < turns; i++) turn();
-        printf("%.3f\n", (now() - start) / turns);
-        fflush(stdout);
+static double spent(int who) {
+    struct rusage use;
+    getrusage(who, &use);
+    return (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e6 + use.ru_utime.tv_usec + use.ru_stime.tv_usec;
+}
+
+static struct { void (*turn)(void); int batches, turns; } plan;
+// Of several callers, in memory that processes share.
+static struct shared { pthread_barrier_t together; struct { double start, end; } times[]; } *shared;
+
+// One of several callers: all, and who started them, meet before and after each batch.
+static void *caller(void *number) {
+    for (int batch = 0; batch < plan.batches; batch++) {
+        pthread_barrier_wait(&shared->together);
+        shared->times[(long)number].start = now();
+        for (int i = 0; i < plan.turns; i++) plan.turn();
+        shared->times[(long)number].end = now();
+        pthread_barrier_wait(&shared->together);
+        pthread_barrier_wait(&shared->together);
     }
     return 0;
 }
 
+static void alone(void) {
+    for (int batch = 0; batch < plan.batches; batch++) {
+        double start = now(), before = spent(RUSAGE_SELF);
+        for (int i = 0; i < plan.turns; i++) plan.turn();
+        printf("%.3f %.3f\n", (now() - start) / plan.turns, (spent(RUSAGE_SELF) - before) / plan.turns);
+        fflush(stdout);
+    }
+}
+
+static void together(long callers, int as_threads) {
+    shared = mmap(0, sizeof *shared + callers * sizeof *shared->times, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    must(shared != MAP_FAILED, "mmap");
+    pthread_barrierattr_t kind;
+    pthread_barrierattr_init(&kind);
+    pthread_barrierattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&shared->together, &kind, callers + 1);
+    pthread_t threads[callers];
+    for (long i = 0; i < callers; i++) {
+        if (as_threads) must(!pthread_create(&threads[i], 0, caller, (void *)i), "pthread_create");
+        else if (!fork()) _exit(caller((void *)i) != 0);
+    }
+    for (int batch = 0; batch < plan.batches; batch++) {
+        pthread_barrier_wait(&shared->together);
+        pthread_barrier_wait(&shared->together);
+        double start = shared->times[0].start, end = shared->times[0].end;
+        for (long i = 1; i < callers; i++) {
+            if (shared->times[i].start < start) start = shared->times[i].start;
+            if (shared->times[i].end > end) end = shared->times[i].end;
+        }
+        printf("%.3f 0\n", (end - start) / plan.turns / callers);
+        // The next batch overwrites the times.
+        pthread_barrier_wait(&shared->together);
+    }
+    for (long i = 0; i < callers; i++) {
+        if (as_threads) pthread_join(threads[i], 0);
+        else wait(0);
+    }
+}
+
+// So many opens for writing that a policy holds until somebody approves; natively their processes just wait. The open is timed beside them.
+static pid_t waiters[100];
+static void hold(void) {
+    mkdir("bench-1", 0755), mkdir("bench-1/a", 0755);
+    int done[2];
+    must(!pipe(done), "pipe");
+    for (size_t i = 0; i < sizeof waiters / sizeof *waiters; i++) {
+        waiters[i] = fork();
+        if (waiters[i]) continue;
+        char name[64];
+        snprintf(name, sizeof name, "bench-1/a/held-%zu", i);
+        int fd = open(name, O_CREAT | O_WRONLY, 0600);
+        must(write(done[1], fd < 0 ? "n" : "y", 1) == 1, "write");
+        for (;;) pause();
+    }
+    // Each is held (its open does not come back: state D), or through.
+    for (size_t i = 0; i < sizeof waiters / sizeof *waiters; i++) {
+        for (;;) {
+            char name[64], text[512] = "";
+            snprintf(name, sizeof name, "/proc/%d/stat", waiters[i]);
+            int fd = open(name, O_RDONLY);
+            must(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && !close(fd), name);
+            char *state = strrchr(text, ')');
+            if (state && (state[2] == 'D' || state[2] == 'S')) break;
+            usleep(1000);
+        }
+    }
+    must(!fcntl(done[0], F_SETFL, O_NONBLOCK), "fcntl");
+    char answers[100];
+    ssize_t through = read(done[0], answers, sizeof answers);
+    fprintf(stderr, "%zd held\n", (ssize_t)100 - (through > 0 ? through : 0));
+}
+static void let_go(void) {
+    for (size_t i = 0; i < sizeof waiters / sizeof *waiters; i++) kill(waiters[i], SIGKILL);
+    for (size_t i = 0; i < sizeof waiters / sizeof *waiters; i++) waitpid(waiters[i], 0, 0);
+}
+
 int main(int argc, char **argv) {
-    // `callers` many processes do the same side by side; each prints its own lines.
     if (argc < 5) return fprintf(stderr, "micro OP BATCHES TURNS STATIC-PROGRAM [CALLERS]\n"), 2;
     void (*turn)(void) = 0;
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
@@ -173,10 +273,14 @@ int main(int argc, char **argv) {
         unlink("socket");
         must(!bind(local, (void *)&unix_address, sizeof unix_address) && !listen(local, 1000), "listen");
     }
-    int callers = argc > 5 ? atoi(argv[5]) : 1;
-    for (int i = 1; i < callers; i++)
-        if (!fork()) return side(turn, atoi(argv[2]), atoi(argv[3]));
-    side(turn, atoi(argv[2]), atoi(argv[3]));
-    while (wait(0) > 0) {}
+    char kind = 'p';
+    int callers = 1;
+    if (argc > 5 && (sscanf(argv[5], "%d%c", &callers, &kind) < 1 || callers < 1 || callers > 4096))
+        return fprintf(stderr, "callers: a number, then p or t\n"), 2;
+    plan.turn = turn, plan.batches = atoi(argv[2]), plan.turns = atoi(argv[3]);
+    if (!strcmp(argv[1], "held")) hold();
+    if (callers == 1) alone();
+    else together(callers, kind == 't');
+    if (!strcmp(argv[1], "held")) let_go();
     return 0;
 }

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs what the tests need on Debian and Ubuntu: system packages, Claude Code, cargo-deny. Run again, it changes nothing.
 # What cannot be installed is named; the tests that need it then say SKIPPED, with the reason.
+#
+#   scripts/setup.sh --all        also what only scripts/compat.sh needs: Go's sources
+#   scripts/setup.sh --benches    also what benches/run compares with and starts
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,9 +17,34 @@ tmux:tmux
 npm:npm
 unshare:util-linux
 python3:python3
+stress-ng:stress-ng
+fio:fio
+busybox:busybox
+less:less
+vim:vim
+top:procps
+script:bsdutils
+curl:curl
+openssl:openssl
+musl-gcc:musl-tools
+go:golang-go
+javac:default-jdk-headless
+ssh-keygen:openssh-client
+/usr/lib/python3/dist-packages/pip/__init__.py:python3-pip
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "
+# These start a service where there is systemd; elsewhere they only lie there.
+[ -d /run/systemd/system ] || needs="$needs /usr/sbin/sshd:openssh-server /usr/sbin/unbound:unbound"
+case ${1-} in
+--all) needs="$needs /usr/share/go/src/os:golang-src" ;;
+--benches) needs="$needs rg:ripgrep bwrap:bubblewrap strace:strace pytest:python3-pytest" ;;
+'') ;;
+*)
+    echo "usage: scripts/setup.sh [--all | --benches]" >&2
+    exit 2
+    ;;
+esac
 missing=
 for need in $needs; do
     thing=${need%%:*} package=${need##*:}

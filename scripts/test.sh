@@ -1,6 +1,7 @@
 #!/bin/bash
 # The test command: format, lints, documentation, dependencies, unit tests, black-box tests as root and as a user.
-# Ends with "N passed, N failed, N skipped" alone on the last line; the status is 0 only when nothing failed.
+# Ends with what attacks, compatibility, faults and kernels came to, and with "N passed, N failed, N skipped" alone on the last line; the
+# status is 0 only when nothing failed.
 #
 #   scripts/test.sh           everything
 #   scripts/test.sh --fast    without the kernels in QEMU, the real tools and CPython's own tests
@@ -17,8 +18,8 @@ case ${1-} in
     ;;
 esac
 
-log=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX")
-trap 'rm -f "$log"' EXIT
+log=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX") whole=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX")
+trap 'rm -f "$log" "$whole"' EXIT
 passed=0 failed=0 skipped=0
 failures=() left_out=()
 
@@ -52,6 +53,7 @@ tests() {
     title "$name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
+    cat "$log" >>"$whole"
     while read -r line; do left_out+=("$name: $line"); done < <(sed -n 's/^test \(.*\) \.\.\. SKIPPED: /\1: /p; s/^SKIPPED: //p' "$log")
     sums=$(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) \(ignored\|skipped\);.*/\1 \2 \3/p' "$log")
     while read -r p f s; do
@@ -132,5 +134,7 @@ if [ ${#left_out[@]} -gt 0 ]; then
     title "skipped"
     printf '%s\n' "${left_out[@]}"
 fi
+title "totals"
+scripts/totals.sh <"$whole"
 printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

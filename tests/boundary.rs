@@ -204,6 +204,7 @@ fn doors_beside_the_filter_are_shut() {
             "process_vm_writev 1",
             "second_listener 1",
             "own_filter 0",
+            "own_filter_by_prctl 0",
             "stream 0",
         ] {
             assert!(
@@ -598,6 +599,10 @@ fn no_program_is_planted_in_gits_configuration() {
         "python3 -c 'open(\".git/config\", \"a\").write(\"[core]\\nfsmonitor = ./plant\\n\")'",
         "git config core.fsmonitor ./plant",
         "git config CORE.FSMONITOR ./plant",
+        "git config core.fsmonitor ./plant --list",
+        "git config --local core.fsmonitor ./plant",
+        "git config --replace-all core.fsmonitor ./plant --list",
+        "git config --type=path core.fsmonitor ./plant --get",
         "git config set --local core.fsmonitor ./plant",
         "git -c a.b=c config --add core.fsmonitor ./plant",
         "git clone -q -c core.fsmonitor=./plant . ../h; cp ../h/.git/config .git/config",
@@ -628,4 +633,52 @@ fn no_program_is_planted_in_gits_configuration() {
             "{line} proves nothing"
         );
     }
+}
+
+/// A process number that a trusted program had comes to mean a process of the same file that is not trusted (class 69).
+#[test]
+fn a_number_that_was_trusted_gives_nothing_to_who_has_it_next() {
+    let numbers: u32 = std::fs::read_to_string("/proc/sys/kernel/pid_max")
+        .expect("proc")
+        .trim()
+        .parse()
+        .expect("a number");
+    if numbers > 65536 {
+        eprintln!("SKIPPED: reused numbers ({numbers} of them here)");
+        return;
+    }
+    let world = World::new(users().last().copied().expect("a user"));
+    let library = world.folder("bin").join("reuse.so");
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/libraries/reuse.c");
+    let mut compiler = std::process::Command::new("cc");
+    compiler
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source);
+    assert!(compiler.status().expect("cc").success());
+    // The trusted run is one of git that has written its configuration, and told its number.
+    let line = format!(
+        "git init -q g; cd g; sh -c 'echo $$ > ../number; exec git config user.name n'; \
+         REUSE=$(cat ../number) FILE=.git/config TEXT=planted LD_PRELOAD={} git version; grep -c planted .git/config",
+        library.display()
+    );
+    let native = world.command("sh").args(["-c", &line]).output().expect("sh");
+    let native = String::from_utf8_lossy(&native.stdout).into_owned();
+    assert!(native.contains("reused after") && native.ends_with("\n1\n"), "{native}");
+    std::fs::remove_dir_all(world.path("g")).expect("the control's");
+    let outcome = world.run(&[], &["sh", "-c", &line]);
+    assert!(
+        outcome.stdout().contains("reused after") && outcome.stdout().ends_with("\n0\n"),
+        "{}{}",
+        outcome.stdout(),
+        outcome.stderr()
+    );
+    let refused = outcome.records.iter().any(|record| {
+        record["action_type"] == "write_file"
+            && record["errno"] == "EACCES"
+            && record["target"]
+                .as_str()
+                .is_some_and(|target| target.ends_with("/g/.git/config"))
+    });
+    assert!(refused, "{:#?}", outcome.records);
 }

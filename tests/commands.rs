@@ -61,6 +61,14 @@ const WORK: &[Row] = allowed! {
     everyday: sh "git status --short; git log --format=%s; git fetch -q origin; git branch -a | wc -l";
 };
 
+/// What agents and editors ask of git's configuration, through the pack that holds writes to it: git says the same, and nothing is held.
+const READS: &[Row] = allowed! {
+    a_list_behind_options: sh "git -c core.hooksPath=/dev/null -c core.fsmonitor= config --local --includes -z --list | wc -l; git -c a.b=c config --local --name-only --list";
+    a_bundle: sh "git config -zl | wc -c; git config -f .git/config -l | wc -l";
+    one_key: sh "git config --local core.bare; git config --file=.git/config --type=bool core.bare; git config --local --get-regexp '^remote' origin";
+    harmless_writes: sh "git config --local user.name b; git config --local --unset user.name; git config --local user.name || echo none";
+};
+
 const NAMES: &[Row] = refused! {
     a_name_that_the_caller_gives: sh "bash -c 'exec -a tool ./other x'", action "execute_command", about "other", rule "commands.default.block", twin "tool x";
     a_name_in_an_own_folder: sh "cp other tool && PATH=$PWD && tool x", action "execute_command", about "tool", rule "commands.default.block", twin "cp other z && tool x";
@@ -141,6 +149,9 @@ fn main() -> std::process::ExitCode {
         .both(row_cases(TOOLS, tools, pack))
         .both(row_cases(PUSHES, repositories, pack))
         .both(row_cases(WORK, repositories, pack))
+        .both(row_cases(READS, repositories, |session| {
+            session.policy("cavra-workstation").approvals("deny")
+        }))
         .both(row_cases(NAMES, names, |session| session.pack(HELD)))
         .main()
 }

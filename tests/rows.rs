@@ -23,6 +23,14 @@ const REFUSED: &[Row] = refused! {
     a_hook_by_rename: sh "echo x > y && mv y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && mv z pre-push";
     a_hook_by_link: sh "echo x > y && ln y .git/hooks/pre-push", action "write_file", about "/.git/hooks/pre-push", rule "filesystem.write.block", twin "echo x > z && ln z pre-push";
     a_workflow_by_copy: sh "cp README.md .github/workflows/x.yml", action "write_file", about "/.github/workflows/x.yml", rule "filesystem.write.block", twin "cp README.md x.yml";
+    a_folder_of_gits_named_in_a_file: sh "mkdir sub && echo 'gitdir: ../elsewhere' > sub/.git", action "write_file", about "/sub/.git", rule "filesystem.default.write.block", twin "git init -q sub && git -C sub status --short";
+    another_configuration_for_git: sh "git init -q c && echo ../evil > c/.git/commondir", action "write_file", about "/.git/commondir", rule "filesystem.default.write.block", twin "git init -q d && echo x > d/.git/description";
+    a_template_for_git: sh "mkdir t && printf '[core]\n' > t/config && git init -q --templ=t c", action "execute_command", about "git", rule "commands.git_config", twin "git init -q -b trunk d";
+    a_configuration_with_a_clone: sh "git init -q o && git clone -q -cuser.name=x o c", action "execute_command", about "git", rule "commands.git_config", twin "git init -q p && git clone -q --no-checkout p d";
+    a_removal_that_makes_room: sh "git init -q c && rm c/.git/config && printf '[core]\n' > x && mv x c/.git/config", action "write_file", about "/c/.git/config", rule "filesystem.default.write.block", twin "git init -q d && rm d/.git/config && git init -q d";
+    a_folder_renamed_into_git: sh "mkdir r e && git init -q --bare e/b && mv e/b r/.git", action "write_file", about "/r/.git", rule "filesystem.default.write.block", twin "mkdir r2 e2 && git init -q --bare e2/b && mv e2/b r2/git";
+    a_task_of_an_editor: sh "mkdir -p .zed && echo x > .zed/tasks.json", action "write_file", about "/.zed/tasks.json", rule "filesystem.write.block", twin "mkdir -p zed && echo x > zed/tasks.json";
+    tools_of_another_agent: sh "mkdir -p .cursor && echo x > .cursor/mcp.json", action "write_file", about "/.cursor/mcp.json", rule "filesystem.write.block", twin "mkdir -p cursor && echo x > cursor/mcp.json";
     a_name_with_a_line_end: sh "echo x > \"$(printf 'a\\nb')\"", action "write_file", about "a", rule "filesystem.default.write.block", twin "echo x > 'a b'";
     a_folder_that_no_rule_names: sh "mkdir ~/other", action "write_file", about "/other", rule "filesystem.default.write.block", twin "mkdir ~/.cache";
     a_cache_folder_as_a_link: sh "ln -s .. ~/.cache", action "write_file", about "/.cache", rule "filesystem.default.write.block", twin "mkdir ~/.cache && ln -s .. ~/.cache/up";
@@ -79,6 +87,7 @@ const ALLOWED: &[Row] = allowed! {
     databases: sh "python3 -c 'import sqlite3\nd=sqlite3.connect(\"d.db\"); d.execute(\"pragma journal_mode=wal\"); d.execute(\"create table t(x)\"); d.executemany(\"insert into t values(?)\", [(i,) for i in range(99)]); d.commit(); print(d.execute(\"select sum(x) from t\").fetchall())'";
     threads_and_subprocesses: sh "python3 -c 'import concurrent.futures as f, subprocess\nwith f.ThreadPoolExecutor(4) as p: print(sorted(p.map(lambda i: subprocess.check_output([\"expr\", str(i), \"+\", \"1\"]), range(8))))'";
     multiprocessing: sh "python3 -c 'import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, range(-5, 0)))'";
+    clones_come_and_go: sh "git init -q o && git -C o commit -q --allow-empty -m one && git clone -q o c && rm -rf c && t=$(mktemp -d) && git clone -q o $t/c && rm -rf $t && git -C o worktree add -q ../w && git -C o worktree remove ../w && rm -r o && ls";
     worker_programs: sh "git init -q r && cd r && echo x > a && git add a && git commit -q -m one && git log --format=%s && git status --short";
 };
 
@@ -100,7 +109,7 @@ fn world(user: User) -> Result<Stage, Unmet> {
 
 fn main() -> std::process::ExitCode {
     Suite::new("rows")
-        .both(row_cases(REFUSED, world, |session| session))
+        .both(row_cases(REFUSED, world, |session| session.approvals("deny")))
         .both(row_cases(ALLOWED, world, |session| session))
         .main()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use cavra_tests::{World, places, users};
+use cavra_tests::{User, World, places, users};
 use serde_json::Value;
 
 /// What a person waits at most; a busy machine is given more before a test fails.
@@ -110,7 +110,7 @@ const GUARDS: &[(&str, u64, &str)] = &[
 
 #[test]
 fn a_guard_that_is_off_is_named_with_its_consequence() {
-    let faulty = places::faulty().expect("the test build of the supervisor");
+    let faulty = places::faulty(User::Own).expect("the test build of the supervisor");
     each(|world| {
         // cavractl starts the cavra-run beside it.
         let bin = world.folder("faulty");

@@ -82,8 +82,6 @@ pub enum Step {
     Floor = 2,
     /// The filter with the listener.
     Listener = 3,
-    /// Sending the listener.
-    Send = 4,
     /// The filters without.
     Filter = 5,
     /// The command itself.
@@ -120,7 +118,6 @@ impl Event {
             0x101 => Self::Failed(Step::Chdir, value),
             0x102 => Self::Failed(Step::Floor, value),
             0x103 => Self::Failed(Step::Listener, value),
-            0x104 => Self::Failed(Step::Send, value),
             0x105 => Self::Failed(Step::Filter, value),
             0x106 => Self::Failed(Step::Exec, value),
             0x108 => Self::Failed(Step::Limits, value),
@@ -137,7 +134,7 @@ pub struct Spawned {
     pub reaper: i32,
     /// Messages of [`Event`].
     pub events: OwnedFd,
-    /// The listener arrives here by SCM_RIGHTS; one byte sent back is the go.
+    /// The listener's number in the child arrives here as an int; one byte sent back says that it was taken, another is the go.
     pub handover: OwnedFd,
     /// As long as this is open the supervisor lives.
     pub alive: OwnedFd,

@@ -155,8 +155,10 @@ fn child(plan: &Plan, mask: &libc::sigset_t, events: &OwnedFd, handover: &OwnedF
         Ok(listener) => listener,
         Err(error) => fail(Step::Listener, error),
     };
-    if let Err(error) = sys::send_fd(handover.as_raw_fd(), listener) {
-        fail(Step::Send, error);
+    // By its number: sending a descriptor is a call that the filter may hand to a listener nobody has yet.
+    sys::write_all(handover.as_raw_fd(), &listener.to_ne_bytes());
+    if !sys::read_byte(handover.as_raw_fd()) {
+        sys::exit(125);
     }
     sys::close(listener);
     for filter in &plan.plain {

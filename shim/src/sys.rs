@@ -302,33 +302,6 @@ pub(crate) fn load_filter(program: &[Instruction], load: Load) -> io::Result<Raw
     })
 }
 
-/// sendmsg(2) of one byte with a descriptor, SCM_RIGHTS.
-pub(crate) fn send_fd(socket: RawFd, fd: RawFd) -> io::Result<()> {
-    let mut byte = 0u8;
-    let mut iov = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
-    let mut control = [0u64; 4];
-    // SAFETY: all-zero bytes are a valid msghdr.
-    let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
-    msg.msg_iov = &raw mut iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: pure arithmetic.
-    msg.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as usize;
-    // SAFETY: `control` is aligned and large enough for one header and one int.
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const msg);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
-        libc::CMSG_DATA(header).cast::<i32>().write_unaligned(fd);
-    }
-    // SAFETY: the kernel reads `msg` and what it points to, all of which outlives the call.
-    check(unsafe { libc::sendmsg(socket, &raw const msg, libc::MSG_NOSIGNAL) } as libc::c_long).map(|_| ())
-}
-
 /// A NULL-terminated array of C strings.
 pub(crate) struct Strings(Vec<*const libc::c_char>);
 

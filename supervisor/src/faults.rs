@@ -1,16 +1,24 @@
-//! Panics and missing guards where a test asks for them; compiled in by the feature `fault-injection` alone, which a release build refuses.
+//! Panics, needless work and missing guards where a test asks for them; compiled in by the feature `fault-injection` alone, which a release build
+//! refuses.
 
 #[cfg(all(feature = "fault-injection", not(debug_assertions)))]
 compile_error!("fault-injection is for test builds: it lets an environment variable break the supervisor");
 
 /// Panics when the supervisor's own `CAVRA_FAULT` is `POINT@N` and this is the N-th time that `POINT` is passed; with `POINT@N+` each later
-/// time too.
+/// time too. With `POINT+` each passing makes a system call for nothing, with `POINT~` it computes for nothing.
 #[cfg(feature = "fault-injection")]
 #[allow(clippy::panic, reason = "it is what this is for")]
 pub(crate) fn point(name: &str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSED: AtomicU32 = AtomicU32::new(0);
     let wanted = std::env::var("CAVRA_FAULT").unwrap_or_default();
+    if wanted.strip_suffix('+') == Some(name) {
+        std::hint::black_box(nix::unistd::getppid());
+    } else if wanted.strip_suffix('~') == Some(name) {
+        for n in 0..1_000 {
+            std::hint::black_box(n);
+        }
+    }
     let Some((point, times)) = wanted.split_once('@').filter(|(point, _)| *point == name) else {
         return;
     };

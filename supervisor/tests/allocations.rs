@@ -42,7 +42,7 @@ fn a_decision_allocates_nothing() {
         b"/ws/.env",
         &long,
     ] {
-        for op in [FileOp::Read, FileOp::Write] {
+        for op in FileOp::ALL {
             let count = allocation_counter::measure(|| {
                 let _verdict = policy.file(op, path, &Nobody);
             })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use cavra_tests::messages_api::{MessagesApi, Script};
+use cavra_tests::messages_api::{MessagesApi, Script, variables};
 use cavra_tests::{Finished, Listener, Stage, Unmet, places};
 
 /// What `.env` holds; seen in an answer, the secret was read.
@@ -147,20 +147,6 @@ impl<'w> Project<'w> {
             _ => secret_was_read(),
         }
     }
-}
-
-/// The environment that points the agent to `api`.
-pub fn variables(api: &MessagesApi) -> Vec<(&'static str, String)> {
-    let mut variables = vec![("ANTHROPIC_BASE_URL", api.url()), ("ANTHROPIC_API_KEY", "test".into())];
-    let switches = [
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-        "DISABLE_TELEMETRY",
-        "DISABLE_ERROR_REPORTING",
-        "DISABLE_AUTOUPDATER",
-        "IS_SANDBOX", // without it the agent, as root, refuses its own --dangerously-skip-permissions
-    ];
-    variables.extend(switches.map(|name| (name, "1".to_owned())));
-    variables
 }
 
 fn repository(world: &Stage) {

@@ -1,9 +1,7 @@
 //! The agent in a terminal, with a person at the keys.
 
-use cavra_tests::messages_api::{MessagesApi, Script};
+use cavra_tests::messages_api::{MessagesApi, Script, variables};
 use cavra_tests::{Stage, Terminal, User, Verdict, places};
-
-use crate::project::variables;
 
 /// What the API answers to the person.
 const ANSWER: &str = "Harbours are calm today.";

@@ -78,7 +78,7 @@ impl Arena {
             .status()
             .expect("sh");
         assert!(status.success(), "the attack programs do not compile");
-        let faulty = places::faulty().expect("the test build of the supervisor");
+        let faulty = places::faulty(user).expect("the test build of the supervisor");
         let furnished = |world: World| {
             let bin = world.folder("bin");
             for entry in std::fs::read_dir(&programs).expect("the programs").flatten() {

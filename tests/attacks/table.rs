@@ -119,6 +119,7 @@ pub const ROWS: &[Row] = &[
     tricks("verbs", Twin::Open).under(Rules::Default).from(Launch::Tools),
     tricks("interpreters", Twin::Open),
     tricks("machine_code", Twin::Open),
+    tricks("escapes", Twin::Open),
     tricks("side_doors", Twin::None),
     tricks("side_doors", Twin::None)
         .only("landlock/")
@@ -188,6 +189,8 @@ pub const ALWAYS: &[&str] = &[
     "make/mknod_block_device",
     "make/rename_whiteout",
     "connect/fast_open",
+    "connect/deferred_past_port",
+    "connect/source_route",
     "connect/multipath",
     "connect/smc",
     "udp/",
@@ -199,4 +202,5 @@ pub const ALWAYS: &[&str] = &[
     "exec/seized",
     "exec/written_by",
     "exec/unreadable",
+    "escape/core_dump",
 ];

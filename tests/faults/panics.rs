@@ -30,7 +30,7 @@ fn with_fault(stage: &Stage, faulty: &PathBuf, fault: &str, words: &[&str]) -> R
 }
 
 fn a_panic_in_a_handler_refuses_that_call_alone(user: User) -> Verdict {
-    let faulty = places::faulty()?;
+    let faulty = places::faulty(user)?;
     let calls = |fault: &str| -> Result<Vec<(String, String)>, Unmet> {
         let stage = stage(user)?;
         let program = stage.at("bin/each_call");
@@ -83,7 +83,7 @@ fn a_panic_in_a_handler_refuses_that_call_alone(user: User) -> Verdict {
 
 /// The secret stays unread, the session ends by itself, and what was recorded before holds.
 fn closed(user: User, point: &str) -> Verdict {
-    let faulty = places::faulty()?;
+    let faulty = places::faulty(user)?;
     for from in 1..=12 {
         let stage = stage(user)?;
         stage.folder("ws/locked");

@@ -56,6 +56,21 @@ struct Shared {
     answers: Mutex<BTreeMap<String, Answer>>,
 }
 
+/// The environment that points Claude Code to `api`.
+#[must_use]
+pub fn variables(api: &MessagesApi) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("ANTHROPIC_BASE_URL", api.url()), ("ANTHROPIC_API_KEY", "test".into())];
+    let switches = [
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "DISABLE_TELEMETRY",
+        "DISABLE_ERROR_REPORTING",
+        "DISABLE_AUTOUPDATER",
+        "IS_SANDBOX", // without it the agent, as root, refuses its own --dangerously-skip-permissions
+    ];
+    variables.extend(switches.map(|name| (name, "1".to_owned())));
+    variables
+}
+
 impl Script {
     /// Ends with `closing` once all calls are answered.
     #[must_use]

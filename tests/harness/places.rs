@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use crate::suite::{Unmet, skip};
@@ -64,6 +65,21 @@ fn product(name: &str, user: User) -> Result<PathBuf, Unmet> {
     Ok(reachable(&path, user))
 }
 
+/// The build of cavra-run with the points of `supervisor/src/faults.rs` and without the guards that `CAVRA_GUARDS_OFF` names, where `user` can start it; cargo makes it beside the product, which it
+/// leaves as it is.
+pub fn faulty(user: User) -> Result<PathBuf, Unmet> {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "cavra"])
+        .args(["--features", "fault-injection", "--example", "faulty"])
+        .current_dir(repository())
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(reachable(&target().join("debug/examples/faulty"), user)),
+        Ok(status) => skip(format!("the test build failed: {status}")),
+        Err(error) => skip(format!("cargo: {error}")),
+    }
+}
+
 /// Claude Code's own program, as `scripts/claude.sh` installs it; `CAVRA_CLAUDE` names another one.
 pub fn claude(user: User) -> Result<PathBuf, Unmet> {
     let path = std::env::var_os("CAVRA_CLAUDE").map_or_else(
@@ -119,28 +135,6 @@ pub fn base(user: User) -> PathBuf {
         return base;
     }
     PathBuf::from("/tmp")
-}
-
-/// The test build of cavra-run, in which `CAVRA_FAULT` panics and `CAVRA_GUARDS_OFF` leaves guards out (`supervisor/src/faults.rs`). Cargo
-/// makes it beside the product, which it leaves as it is.
-pub fn faulty() -> Result<PathBuf, Unmet> {
-    let built = std::process::Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "cavra",
-            "--features",
-            "fault-injection",
-        ])
-        .args(["--example", "faulty"])
-        .current_dir(repository())
-        .status();
-    match built {
-        Ok(status) if status.success() => Ok(target().join("debug/examples/faulty")),
-        Ok(status) => skip(format!("the test build failed: {status}")),
-        Err(error) => skip(format!("cargo: {error}")),
-    }
 }
 
 /// The first of `names` in the tests' own PATH, as a reason to skip where there is none.

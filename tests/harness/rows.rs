@@ -76,7 +76,7 @@ pub fn row_cases(
                 "natively it must succeed, else the row shows nothing: {outside:?}"
             );
             assert_ne!(outcome.code(), Some(0), "not refused: {}", row.sh);
-            outcome.record(action).about(about).decision("block").rule(rule);
+            outcome.record(action).about(about).field("errno", "EACCES").rule(rule);
             outcome.verifies();
             if let Some(twin) = row.twin {
                 session(inside.session()).sh(twin)?.exits(0);

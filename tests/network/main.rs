@@ -2,7 +2,9 @@
 
 mod datagrams;
 mod dns;
+mod encrypted;
 mod lookups;
+mod tools;
 mod wire;
 
 use cavra_tests::{Suite, cases};
@@ -11,6 +13,7 @@ fn main() -> std::process::ExitCode {
     Suite::new("network")
         .both(lookups::programs())
         .both(wire::rows())
+        .both(tools::tools())
         .both(cases![
             lookups::no_random_label_reaches_the_upstream,
             lookups::names_at_special_addresses_are_refused_unless_placed,
@@ -22,8 +25,15 @@ fn main() -> std::process::ExitCode {
             lookups::the_resolver_serves_the_session_only,
             lookups::without_network_nothing_resolves,
             lookups::a_repository_chooses_no_resolver,
+            tools::git_over_ssh_reaches_what_is_allowed_by_name,
+            tools::claude_code_reaches_its_api_by_name,
+            encrypted::servers_are_asked_over_tls_and_https,
             datagrams::a_datagram_socket_can_send_nothing,
             datagrams::no_group_is_joined,
+            datagrams::messages_are_sent_as_natively,
+            datagrams::a_message_is_sent_as_it_was_decided,
+            datagrams::datagrams_go_where_a_rule_says_so,
+            datagrams::without_a_rule_an_echo_of_datagrams_ends,
         ])
         .main()
 }

@@ -37,6 +37,7 @@ int main(void) {
     SHOW("second_listener", syscall(317, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
     SHOW("kill_supervisor", kill(getppid(), 0));
     SHOW("own_filter", syscall(317, SECCOMP_SET_MODE_FILTER, 0, &program));
+    SHOW("own_filter_by_prctl", prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
     SHOW("stream", socket(AF_INET, SOCK_STREAM, 0));
     return 0;
 }

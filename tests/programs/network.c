@@ -284,6 +284,47 @@ static bool given_up_port(void) {
         usleep(1000);
     return connects(socket(AF_INET, SOCK_STREAM, 0), &address, sizeof address);
 }
+/* Decided while the session itself listens there, sent to who listens there later. */
+static bool deferred_past_port(void) {
+    int fd = own_listener(0, false), was = port_of(fd), on = 1;
+    struct sockaddr_in address = four("127.0.0.1", was);
+    int out = socket(AF_INET, SOCK_STREAM, 0);
+    bool deferred = setsockopt(out, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof on) == 0 &&
+                    setsockopt(out, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on) == 0;
+    int error = errno;
+    if (deferred)
+        connect(out, (void *)&address, sizeof address);
+    close(fd);
+    char text[16];
+    snprintf(text, sizeof text, "%d\n", was);
+    unlink(at("ok/listening"));
+    put(at("ok/please-listen.tmp"), text);
+    rename(at("ok/please-listen.tmp"), at("ok/please-listen"));
+    for (int i = 0; i < 3000 && !exists(at("ok/listening")); i++)
+        usleep(1000);
+    errno = error;
+    return deferred && send(out, "x", 1, MSG_NOSIGNAL) == 1 && answers(out);
+}
+/* A route of the caller's own: packets go to its first stop, whatever address was decided. A win is a socket that has one. */
+static bool source_route(void) {
+    static const unsigned char loose[12] = {0x83, 11, 4, 127, 0, 0, 2, 127, 0, 0, 3, 1};
+    unsigned char back[40];
+    socklen_t size = sizeof back;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (setsockopt(fd, IPPROTO_IP, IP_OPTIONS, loose, sizeof loose))
+        return false;
+    return getsockopt(fd, IPPROTO_IP, IP_OPTIONS, back, &size) == 0 && size > 0;
+}
+static bool source_route_six(void) {
+    /* Type 4, one segment: ::2. */
+    static const unsigned char segment[24] = {0, 2, 4, 0, 0, 0, 0, 0, [23] = 2};
+    unsigned char back[64];
+    socklen_t size = sizeof back;
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, segment, sizeof segment))
+        return false;
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, back, &size) == 0 && size > 0;
+}
 static bool shared_port(void) {
     /* A listener beside the one outside: the kernel chooses between them. */
     int fd = own_listener(atoi(outside("loop")), true);
@@ -339,7 +380,7 @@ static const struct row rows[] = {
     R(47, "connect", six_unspecified), R(47, "connect", six_mapped), R(47, "connect", six_mapped_unspecified), R(47, "connect", long_address),
     R(47, "connect", six_scope), R(47, "connect", six_short), R(47, "connect", nonblocking),
     R(47, "connect", again_after_refusal), R(24, "connect", duplicated_number), R(47, "connect", fast_open), R(47, "connect", fast_open_message),
-    R(47, "connect", fast_open_messages), R(47, "connect", fast_open_connect), R(47, "connect", multipath), R(47, "connect", smc),
+    R(47, "connect", fast_open_messages), R(47, "connect", fast_open_connect), R(50, "connect", deferred_past_port), R(47, "connect", source_route), R(47, "connect", source_route_six), R(47, "connect", multipath), R(47, "connect", smc),
     R(47, "udp", udp_sent), R(47, "udp", udp_connected), R(47, "udp", udp_message), R(47, "udp", udp_unspecified_family), R(47, "socket", raw), R(47, "socket", ping),
     R(47, "socket", packet), R(47, "socket", vsock), R(47, "socket", alg), R(47, "socket", audit), R(47, "socket", uevents),
     R(24, "socket", family_high), R(24, "socket", type_high),

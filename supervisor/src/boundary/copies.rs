@@ -8,19 +8,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::digest;
+use super::interpreter::LOADERS;
 use crate::sys::fs::{self, At, Kind, Stat};
 use crate::sys::path::c_string;
 
 /// Programs at most, each with one descriptor (I8).
 const KNOWN_MAX: usize = 256;
-/// The dynamic loaders, whose first argument is a program; the ELF interpreters of x86_64 and aarch64, glibc's and musl's.
-const LOADERS: &[&str] = &[
-    "/lib64/ld-linux-x86-64.so.2",
-    "/lib/ld-linux-aarch64.so.1",
-    "/lib/ld-musl-x86_64.so.1",
-    "/lib/ld-musl-aarch64.so.1",
-];
-
 /// What the rules name, as it was found at launch.
 #[derive(Debug, Default)]
 pub(super) struct Copies(Vec<Known>);

@@ -1,12 +1,15 @@
 //! execve and execveat: judged on what is held, performed by the kernel, verified before the first instruction.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::interpreter::{self, Interpreter};
 use super::judge::Matter;
-use super::{Call, Reply, Stop};
+use super::{Call, Reply, Stop, digest};
 use crate::caller::Program;
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
@@ -27,20 +30,20 @@ pub(super) fn execve(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
-    let flags = call.int(4);
+    let (flags, path) = (call.int(4), call.path_at(1)?);
+    if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT.into());
+    }
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let path = call.path_at(1)?;
     perform(call, call.int(0), &path, (2, 3), flags)
 }
 
 /// What will run.
 struct Plan<'a> {
-    /// Files from the one asked for to the ELF program, canonical.
-    chain: Vec<Vec<u8>>,
-    /// The file asked for.
-    file: Object,
+    /// Files from the one asked for to the ELF program, with their canonical paths; never empty.
+    chain: Vec<(Vec<u8>, Object)>,
     /// The file that the kernel maps.
     image: ObjectId,
     /// The arguments as the new program will have them.
@@ -49,6 +52,8 @@ struct Plan<'a> {
     copies: Vec<&'a str>,
     /// The image is a dynamic loader: its arguments name a program.
     loads: bool,
+    /// What the kernel maps beside the image, and begins with.
+    interpreter: Option<Interpreter>,
 }
 
 fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
@@ -65,6 +70,8 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         };
         call.view().resolve(dirfd, path, last)?.existing()?
     };
+    // Natively the file is opened before the arguments are read.
+    executable(&object)?;
     let mut total = 0;
     let mut argv = strings(tid, call.pointer(lists.0), &mut total)?;
     let env = strings(tid, call.pointer(lists.1), &mut total)?;
@@ -79,8 +86,8 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         (bytes, fd) => [format!("/dev/fd/{fd}/").as_bytes(), bytes].concat(),
     };
     let plan = plan(call, object, spelled, argv.clone())?;
-    judge(call, &plan, &argv, &env)?;
-    run(call, &plan, &env)
+    let attested = judge(call, &plan, &argv, &env)?;
+    run(call, &plan, &env, attested.as_deref())
 }
 
 /// Follows `#!` lines as the kernel will. What must fail is answered from here, with the kernel's errno.
@@ -89,18 +96,16 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
     let mut copies = Vec::new();
     let mut argv = argv;
     let mut spelled = spelled;
-    let mut current: Option<Object> = None;
+    let mut object = file;
     for _ in 0..=DEPTH_MAX {
-        let object = current.as_ref().unwrap_or(&file);
-        executable(object)?;
+        executable(&object)?;
         let canonical = match name(object.fd.as_fd(), &object.stat)? {
             Name::Path(path) | Name::Unnamed(path) => path,
         };
-        chain.push(canonical);
         // What the caller may not read can not be verified (K30).
         let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
         copies.extend(call.boundary.copies.names(readable.as_fd(), &object.stat));
-        let mut head = [0u8; HEAD];
+        let mut head = [0u8; interpreter::HEAD];
         let len = fs::pread(readable.as_fd(), &mut head, 0)?;
         let head = head.get(..len).unwrap_or_default();
         if head.starts_with(b"\x7fELF") {
@@ -110,19 +115,23 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
             }
             let image = object.stat.id;
             let loads = call.boundary.copies.is_loader(readable.as_fd(), &object.stat);
+            let named = interpreter::named(readable.as_fd(), head)?;
+            let interpreter = named.map(|spelled| interpreted_by(call, spelled)).transpose()?;
+            chain.push((canonical, object));
             return Ok(Plan {
                 chain,
                 image,
                 argv,
-                file,
                 copies,
                 loads,
+                interpreter,
             });
         }
         let Some(line) = head.strip_prefix(b"#!") else {
             return Err(Errno::ENOEXEC.into());
         };
-        let (interpreter, argument) = shebang(line, len == HEAD)?;
+        let line = line.get(..line.len().min(HEAD - 2)).unwrap_or_default();
+        let (interpreter, argument) = shebang(line, len >= HEAD)?;
         let interpreter = CString::new(interpreter).map_err(|_| Errno::ENOEXEC)?;
         let mut next = vec![interpreter.clone()];
         if let Some(argument) = argument {
@@ -132,13 +141,37 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
         next.extend(argv.into_iter().skip(1));
         argv = next;
         spelled = interpreter.as_bytes().to_vec();
-        current = Some(
-            call.view()
-                .resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?
-                .existing()?,
-        );
+        chain.push((canonical, object));
+        object = call
+            .view()
+            .resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?
+            .existing()?;
     }
     Err(Errno::ELOOP.into())
+}
+
+/// What the kernel maps beside an image that names this interpreter.
+fn interpreted_by(call: &Call<'_>, spelled: CString) -> Result<Interpreter, Stop> {
+    if call
+        .boundary
+        .loaders
+        .iter()
+        .any(|known| known.as_bytes() == spelled.as_bytes())
+    {
+        return Ok(Interpreter::Fixed(spelled));
+    }
+    let path = CallerPath::of(spelled.clone());
+    let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
+    executable(&object)?;
+    let canonical = name(object.fd.as_fd(), &object.stat)?.bytes().to_vec();
+    let (policy, mode) = (&call.boundary.policy, call.boundary.mode);
+    let fixed = interpreter::is_fixed(policy, mode, Path::new(OsStr::from_bytes(spelled.as_bytes())));
+    Ok(Interpreter::Held {
+        spelled,
+        object,
+        canonical,
+        fixed,
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -178,58 +211,75 @@ fn shebang(line: &[u8], cut: bool) -> Result<(&[u8], Option<&[u8]>), Errno> {
     Ok((path, (!rest.is_empty()).then_some(rest)))
 }
 
-fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) -> Result<(), Stop> {
+/// Decides, and sees the decision through; the digest of the file asked for where one is attested.
+fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) -> Result<Option<String>, Stop> {
+    let (Some((file, first)), Some((image, _))) = (plan.chain.first(), plan.chain.last()) else {
+        return Err(Errno::ENOEXEC.into());
+    };
+    let interpreter = match &plan.interpreter {
+        Some(Interpreter::Held { object, canonical, .. }) => Some((canonical, object)),
+        Some(Interpreter::Fixed(_)) | None => None,
+    };
     let cwd = fs::name_of(call.task.cwd()?.as_fd())?;
-    let file = plan.chain.first().map(Vec::as_slice).unwrap_or_default();
     let command = Command {
         file,
-        chain: plan.chain.iter().map(Vec::as_slice).collect(),
+        chain: plan.chain.iter().map(|(path, _)| path.as_slice()).collect(),
         argv: argv.iter().map(|arg| arg.as_bytes()).collect(),
         env: env.iter().map(|entry| entry.as_bytes()).collect(),
         cwd: &cwd,
         copies_of: plan.copies.clone(),
     };
-    for path in &plan.chain {
+    let files = plan.chain.iter().map(|(path, object)| (path, object));
+    for (path, object) in files.chain(interpreter) {
         // A file that may not be read may not be run: a copy of it would be readable in memory.
-        let verdict = call.verdict(FileOp::Read, path, None);
-        if verdict.decision == Decision::Block {
+        let verdict = call.verdict(FileOp::Read, path, Some(&object.stat));
+        if verdict.decision != Decision::Allow {
             call.settle(
                 &Matter {
                     action: "read_file",
                     operation: "execute",
                     target: path,
-                    object: None,
+                    object: Some(object.fd.as_fd()),
                     argv: Some(argv),
                 },
                 &verdict,
             )?;
         }
     }
-    let mut verdict = call.boundary.policy.command(&command, &*call.task.program);
-    if plan.chain.len() > 1 {
-        // What the script's first line makes of it is a command too.
-        let interpreted = Command {
-            file: plan.chain.last().map(Vec::as_slice).unwrap_or_default(),
-            argv: plan.argv.iter().map(|arg| arg.as_bytes()).collect(),
-            ..command.clone()
-        };
-        let other = call.boundary.policy.command(&interpreted, &*call.task.program);
+    let by = &*call.task.program;
+    let mut verdict = call.boundary.policy.command(&command, by);
+    let mut also = |other: &Command<'_>| {
+        let other = call.boundary.policy.command(other, by);
         if other.decision > verdict.decision {
             verdict = other;
         }
+    };
+    if plan.chain.len() > 1 {
+        // What the script's first line makes of it is a command too.
+        also(&Command {
+            file: image,
+            argv: plan.argv.iter().map(|arg| arg.as_bytes()).collect(),
+            ..command.clone()
+        });
     }
-    for (at, canonical, copies) in loaded(call, plan) {
-        let program = Command {
+    let begins = match interpreter {
+        Some((canonical, object)) => {
+            let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
+            let copies = &call.boundary.copies;
+            // A loader that the kernel begins with runs the image, and takes none of its arguments for a program.
+            (!copies.is_loader(readable.as_fd(), &object.stat))
+                .then(|| (0, canonical.clone(), copies.names(readable.as_fd(), &object.stat)))
+        }
+        None => None,
+    };
+    for (at, canonical, copies) in loaded(call, plan).into_iter().chain(begins) {
+        also(&Command {
             file: &canonical,
             chain: vec![&canonical],
             argv: plan.argv.iter().skip(at).map(|arg| arg.as_bytes()).collect(),
             copies_of: copies,
             ..command.clone()
-        };
-        let other = call.boundary.policy.command(&program, &*call.task.program);
-        if other.decision > verdict.decision {
-            verdict = other;
-        }
+        });
     }
     let matter = Matter {
         // A rule of the pack's `git` section judged what git is asked to do, not that it runs.
@@ -240,10 +290,10 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
         },
         operation: "execute",
         target: file,
-        object: Some(plan.file.fd.as_fd()),
+        object: Some(first.fd.as_fd()),
         argv: Some(argv),
     };
-    call.settle(&matter, &verdict)
+    call.settle_attested(&matter, &verdict)
 }
 
 /// What a dynamic loader called by hand could take for its program: each argument that leads to a file which rules name.
@@ -267,7 +317,7 @@ fn loaded<'a>(call: &Call<'a>, plan: &Plan<'_>) -> Vec<(usize, Vec<u8>, Vec<&'a 
 }
 
 /// Lets the kernel execute, and looks at the result before it runs (K31–K37).
-fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop> {
+fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>) -> Result<Reply, Stop> {
     let tid = call.notification.tid;
     // EPERM: already traced, which only a session with `debug` lets the tree do.
     seize(tid).map_err(|_| Errno::EACCES)?;
@@ -298,13 +348,13 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                 event: libc::PTRACE_EVENT_EXEC,
                 ..
             }) => {
-                if crate::faults::off("exec") || verified(call, pid, plan, env) {
+                if crate::faults::off("exec") || verified(call, pid, plan, env) && is_attested(pid, plan, attested) {
                     let trust = trust(call, plan, env);
                     call.boundary.tasks.executed(
                         Tgid(pid),
                         Program {
                             id: plan.image,
-                            path: plan.chain.last().cloned().unwrap_or_default(),
+                            path: plan.chain.last().map(|(path, _)| path.clone()).unwrap_or_default(),
                             trust,
                             parent: Some(call.task.program.clone()),
                         },
@@ -321,7 +371,7 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Result<Reply, Stop>
                     let matter = Matter {
                         action: "execute_command",
                         operation: "execute",
-                        target: plan.chain.first().map(Vec::as_slice).unwrap_or_default(),
+                        target: plan.chain.first().map(|(path, _)| path.as_slice()).unwrap_or_default(),
                         object: None,
                         argv: None,
                     };
@@ -368,6 +418,12 @@ fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool
     if stat.id != plan.image || !named.iter().all(|name| plan.copies.contains(name)) {
         return false;
     }
+    let wanted = plan.interpreter.as_ref().map(Interpreter::spelled);
+    if interpreter::named_in(exe.as_fd()).ok().as_ref().map(Option::as_ref) != Some(wanted)
+        || !plan.interpreter.as_ref().is_none_or(|it| it.is_mapped(pid, plan.image))
+    {
+        return false;
+    }
     let joined = |list: &[CString]| -> Vec<u8> {
         list.iter()
             .flat_map(|entry| entry.as_bytes_with_nul())
@@ -384,9 +440,26 @@ fn verified(call: &Call<'_>, pid: i32, plan: &Plan<'_>, env: &[CString]) -> bool
     same("cmdline", joined(&plan.argv)) && same("environ", joined(env))
 }
 
+/// Whether what was attested is what runs: the kernel lets nobody write the image any more. A script is read by its interpreter later, as a
+/// file of its own.
+fn is_attested(pid: i32, plan: &Plan<'_>, attested: Option<&str>) -> bool {
+    let Some(wanted) = attested else { return true };
+    let digest = match plan.chain.as_slice() {
+        [_] => CString::new(format!("/proc/{pid}/exe"))
+            .map_err(|_| Errno::EINVAL)
+            .and_then(|path| fs::open(At::Root, &path, libc::O_RDONLY, 0, 0))
+            .and_then(|exe| digest(exe.as_fd())),
+        [(_, script), ..] => {
+            fs::reopen(script.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).and_then(|fd| digest(fd.as_fd()))
+        }
+        [] => return false,
+    };
+    digest.is_ok_and(|digest| digest == wanted)
+}
+
 /// How far `by` rules may hold for the program.
 fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
-    let [file] = plan.chain.as_slice() else {
+    let [(file, object)] = plan.chain.as_slice() else {
         return Trust::No;
     };
     let of = |entry: &CString| {
@@ -396,11 +469,17 @@ fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
     let trust = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
     // Root may write each file of its own: then it is the policy that keeps the tree from it.
     let fixed = || {
-        fs::may(plan.file.fd.as_fd(), libc::W_OK).is_err()
+        fs::may(object.fd.as_fd(), libc::W_OK).is_err()
             || call.boundary.mode == Mode::Enforce
                 && call.verdict(FileOp::Write, file, None).decision == Decision::Block
     };
-    if trust > Trust::No && fixed() { trust } else { Trust::No }
+    // An interpreter of the file's own choice is as good as a program of the tree's.
+    let alone = plan.interpreter.as_ref().is_none_or(Interpreter::is_fixed);
+    if alone && trust > Trust::No && fixed() {
+        trust
+    } else {
+        Trust::No
+    }
 }
 
 impl Call<'_> {

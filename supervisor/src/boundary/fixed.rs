@@ -39,10 +39,14 @@ rules! {
     SWAPPED = "boundary.exec.swapped", "the program, its arguments or its environment changed after the decision: killed before it ran";
     SERVICE = "boundary.service.block", "a service outside the session would act there with the user's rights";
     SOCKET_KIND = "boundary.socket.block", "this kind of socket is not handed out";
+    DATAGRAMS = "boundary.datagram.block", "datagrams are off: no rule says `udp:`";
+    ANCILLARY = "boundary.ancillary.block", "this ancillary data could send a message another way, or speak for another process";
     IPC = "boundary.ipc.block", "memory, queues and semaphores of processes outside the session are out of reach";
     REBINDING = "boundary.rebinding.block", "a name points at a loopback, private, link-local or metadata address, and no rule places it there (`addresses=`)";
     NAME = "boundary.name.block", "what the connection begins with does not prove a name that a rule allows there";
     CARRIED = "boundary.connection.end", "a connection by name has ended";
+    DIRECT = "boundary.direct.end", "a connection to the other end itself has ended";
+    FLOW = "boundary.datagrams.end", "datagrams by name or address have ended";
     LOOPBACK = "boundary.loopback.allow", "the session itself listens there";
 }
 
@@ -88,7 +92,7 @@ pub(super) fn file(
             Kind::File | Kind::Dir | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::Char | Kind::Other => {}
         }
     }
-    if path.starts_with(b"/sys/") && op == FileOp::Write {
+    if path.starts_with(b"/sys/") && op.changes() {
         return Some(&KERNEL);
     }
     if !path.starts_with(b"/proc/") {
@@ -101,12 +105,12 @@ pub(super) fn file(
                 stat.is_some_and(|stat| stat.kind() == Kind::Dir) && path.iter().filter(|b| **b == b'/').count() == 2;
             (!folder && !SUPERVISOR_READ.contains(&last)).then_some(&*SUPERVISOR)
         }
-        (Some(pid), FileOp::Write) => match last {
+        (Some(pid), FileOp::Write | FileOp::Delete) => match last {
             b"mem" => Some(&MEMORY),
             last if PROC_WRITE.contains(&last) && !own(pid) && in_tree(pid) => None,
             _ => Some(&KERNEL),
         },
-        (None, FileOp::Write) => Some(&KERNEL),
+        (None, FileOp::Write | FileOp::Delete) => Some(&KERNEL),
         (Some(_) | None, FileOp::Read) => None,
     }
 }

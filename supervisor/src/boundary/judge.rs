@@ -134,7 +134,7 @@ impl Call<'_> {
             };
         }
         let matter = Matter {
-            action: if op == FileOp::Read { "read_file" } else { "write_file" },
+            action: op.action(),
             operation,
             target: path,
             object: object
@@ -165,7 +165,7 @@ impl Call<'_> {
         if ordinary && object.via.is_some_and(|mode| mode & needed == 0) {
             let rule = &*fixed::UNNAMED;
             let matter = Matter {
-                action: if op == FileOp::Read { "read_file" } else { "write_file" },
+                action: op.action(),
                 operation,
                 target: name.bytes(),
                 object: None,
@@ -286,14 +286,7 @@ impl Call<'_> {
                 }
                 Ok(())
             }
-            Decision::AllowWithAttestation => {
-                let digest = match matter.object {
-                    Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
-                    None => None,
-                };
-                self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest)
-                    .map(drop)
-            }
+            Decision::AllowWithAttestation => self.attest(matter, verdict).map(drop),
             Decision::RequireApproval => self.hold(matter, verdict, refusal),
             Decision::Block => {
                 self.record(matter, verdict, Durability::Written, |draft| {
@@ -302,6 +295,25 @@ impl Call<'_> {
                 Err(refusal.into())
             }
         }
+    }
+
+    /// As [`Self::settle`]; the digest where one is attested.
+    pub(super) fn settle_attested(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Result<Option<String>, Stop> {
+        if self.boundary.mode == Mode::Enforce && verdict.decision == Decision::AllowWithAttestation {
+            self.attest(matter, verdict)
+        } else {
+            self.settle(matter, verdict).map(|()| None)
+        }
+    }
+
+    fn attest(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Result<Option<String>, Stop> {
+        let digest = match matter.object {
+            Some(object) => Some(digest(fs::reopen(object, libc::O_RDONLY | libc::O_NOCTTY)?.as_fd())?),
+            None => None,
+        };
+        let kept = digest.clone();
+        self.record(matter, verdict, Durability::Synced, |draft| draft.digest = digest)?;
+        Ok(kept)
     }
 
     fn hold(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {

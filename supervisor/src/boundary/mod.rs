@@ -3,11 +3,15 @@
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
 mod copies;
+mod direct;
 mod exec;
 mod fixed;
+mod flows;
+mod interpreter;
 mod ipc;
 mod judge;
 mod listeners;
+mod messages;
 mod mounts;
 mod names;
 mod network;
@@ -68,7 +72,11 @@ pub struct Boundary {
     links: judge::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
+    /// Loaders that the tree can not change.
+    loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    flows: flows::Flows,
+    direct: direct::Direct,
     mounts: mounts::Mounts,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
@@ -110,6 +118,7 @@ impl Boundary {
             .collect();
         let links = judge::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
+        let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
         Self {
             listener,
@@ -124,7 +133,10 @@ impl Boundary {
             links,
             ipc: ipc::Made::default(),
             copies,
+            loaders,
             listeners: listeners::Listeners::default(),
+            flows: flows::Flows::default(),
+            direct: direct::Direct::default(),
             mounts: mounts::Mounts::read(),
             pool: pool::Pool::default(),
             own_folders,
@@ -141,7 +153,7 @@ impl Boundary {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
         self.own_folders.iter().any(|folder| below(folder))
-            || op == FileOp::Write && self.policy_folders.iter().any(|folder| below(folder))
+            || op.changes() && self.policy_folders.iter().any(|folder| below(folder))
     }
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
@@ -328,7 +340,9 @@ fn handler(nr: i64) -> Option<(&'static str, Handler)> {
         SYS_connect => network::connect,
         SYS_listen => listeners::listen,
         SYS_bind => network::bind,
-        SYS_sendto => network::sendto,
+        SYS_sendto => messages::sendto,
+        SYS_sendmsg => messages::sendmsg,
+        SYS_sendmmsg => messages::sendmmsg,
         SYS_socket => network::socket,
         SYS_setsockopt => network::reuse_port,
         SYS_unlink => paths::names::unlink,

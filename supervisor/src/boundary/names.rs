@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::direct::Going;
+use super::flows::{Flow, Sum};
 use super::judge::Matter;
 use super::{Boundary, Call, Reply, Stop};
 use crate::caller::Program;
 use crate::decision::Decision;
 use crate::evidence::{Draft, Durability};
-use crate::policy::{FileOp, Mode, Verdict};
+use crate::policy::{FileOp, Mode, Rule, Verdict};
 use crate::relay::{Carried, Guard, Plan, Relay};
 use crate::resolver::{Bindings, Judge, Prepared, Service};
+use crate::sys::diag::Bytes;
 use crate::sys::fs::{self, ObjectId};
 use crate::text::printable;
 
@@ -46,13 +49,13 @@ pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
     list.sort_by_key(|(_, host)| std::cmp::Reverse((host.sent + host.received, host.connections)));
     let mut text = String::new();
     for (name, host) in list.iter().take(SUMMARY_MAX) {
-        let bytes = if host.direct < host.connections {
+        let bytes = if host.uncounted < host.connections {
             format!(", {} sent, {} received", size(host.sent), size(host.received))
         } else {
             String::new()
         };
-        let direct = if host.direct > 0 {
-            format!(", {} direct", host.direct)
+        let uncounted = if host.uncounted > 0 {
+            format!(", {} uncounted", host.uncounted)
         } else {
             String::new()
         };
@@ -62,8 +65,9 @@ pub fn egress(hosts: &BTreeMap<String, Host>) -> String {
             String::new()
         };
         text.push_str(&format!(
-            "  {name}: {} connections{direct}{bytes}{refused}\n",
-            host.connections
+            "  {name}: {} connection{}{bytes}{uncounted}{refused}\n",
+            host.connections,
+            if host.connections == 1 { "" } else { "s" }
         ));
     }
     if list.len() > SUMMARY_MAX {
@@ -100,12 +104,12 @@ pub(super) struct Names {
 pub struct Host {
     /// Connections.
     pub connections: u64,
-    /// Bytes to it, of connections that the supervisor carried.
+    /// Bytes to it.
     pub sent: u64,
-    /// Bytes from it, of those.
+    /// Bytes from it.
     pub received: u64,
-    /// Connections that were made directly, whose bytes nobody counted.
-    pub direct: u64,
+    /// Connections whose bytes nobody counted.
+    pub uncounted: u64,
     /// Connections that were refused for the name on the wire.
     pub refused: u64,
 }
@@ -142,14 +146,6 @@ impl Names {
             "others".to_owned()
         };
         change(hosts.entry(host).or_default());
-    }
-
-    /// Counts a connection that goes to the other end directly.
-    pub(super) fn direct(&self, names: &[Arc<str>], to: SocketAddr) {
-        self.count(shown(names.first().map(|name| &**name), to), |host| {
-            host.connections += 1;
-            host.direct += 1;
-        });
     }
 }
 
@@ -199,6 +195,10 @@ impl Boundary {
         if let Some(relay) = self.names.relay() {
             relay.end(self);
         }
+        self.end_direct();
+        for (flow, sum) in self.flows.take() {
+            self.flow_ended(&flow, &sum);
+        }
         self.names.over.store(true, Ordering::Release);
     }
 
@@ -206,6 +206,72 @@ impl Boundary {
     #[must_use]
     pub fn hosts(&self) -> BTreeMap<String, Host> {
         self.names.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives an account of a connection that went to the other end directly; nothing of its bytes is known where the kernel could not tell.
+    pub(super) fn direct_ended(&self, going: &Going, bytes: Option<Bytes>) {
+        let host = shown(going.name.as_deref(), going.to);
+        let took = going.since.elapsed().as_millis();
+        let reason = match bytes {
+            Some(bytes) => format!("{} bytes sent, {} received, {took} ms", bytes.sent, bytes.received),
+            None => format!("bytes unknown, {took} ms"),
+        };
+        self.record_end(&host, reason, &super::fixed::DIRECT, &going.who);
+        self.count_direct(host, bytes);
+    }
+
+    /// Counts a connection that went to the other end directly.
+    pub(super) fn count_direct(&self, host: String, bytes: Option<Bytes>) {
+        self.names.count(host, |host| {
+            host.connections += 1;
+            match bytes {
+                Some(bytes) => {
+                    host.sent += bytes.sent;
+                    host.received += bytes.received;
+                }
+                None => host.uncounted += 1,
+            }
+        });
+    }
+
+    /// Gives an account of datagrams to one other end.
+    pub(super) fn flow_ended(&self, flow: &Flow, sum: &Sum) {
+        let host = shown(sum.name.as_deref(), flow.to);
+        let reason = format!(
+            "{} datagrams, {} bytes sent, {} ms",
+            sum.datagrams,
+            sum.bytes,
+            sum.since.elapsed().as_millis()
+        );
+        self.record_end(&host, reason, &super::fixed::FLOW, &sum.who);
+        self.names.count(format!("udp:{host}"), |host| {
+            host.connections += 1;
+            host.sent += sum.bytes;
+        });
+    }
+
+    /// The end of something that was allowed.
+    fn record_end(&self, host: &str, reason: String, rule: &Rule, who: &Who) {
+        let draft = Draft {
+            action_type: "network_connect",
+            target: host.to_owned(),
+            requested_operation: "close".to_owned(),
+            decision: Some(Decision::Allow),
+            rule_id: rule.id.clone(),
+            severity: Some(crate::decision::Severity::Low),
+            reason,
+            layer: rule.layer.name().to_owned(),
+            pid: who.pid,
+            tid: who.tid,
+            exe: printable(&who.program.path),
+            ..Draft::default()
+        };
+        // Between the two looks the journal can have been closed.
+        if let Err(error) = self.journal.append(draft, Durability::Buffered)
+            && !self.names.over.load(Ordering::Acquire)
+        {
+            tracing::error!(%error, "the end of a connection could not be recorded");
+        }
     }
 
     fn record_name(&self, operation: &str, target: String, reason: Option<String>, verdict: &Verdict<'_>, who: &Who) {
@@ -350,27 +416,7 @@ impl Guard for Boundary {
             carried.received.load(Ordering::Relaxed),
             carried.since.elapsed().as_millis()
         );
-        let rule = &*super::fixed::CARRIED;
-        let draft = Draft {
-            action_type: "network_connect",
-            target: host.clone(),
-            requested_operation: "close".to_owned(),
-            decision: Some(Decision::Allow),
-            rule_id: rule.id.clone(),
-            severity: Some(crate::decision::Severity::Low),
-            reason,
-            layer: rule.layer.name().to_owned(),
-            pid: plan.who.pid,
-            tid: plan.who.tid,
-            exe: printable(&plan.who.program.path),
-            ..Draft::default()
-        };
-        // Between the two looks the journal can have been closed.
-        if let Err(error) = self.journal.append(draft, Durability::Buffered)
-            && !self.names.over.load(Ordering::Acquire)
-        {
-            tracing::error!(%error, "the end of a connection could not be recorded");
-        }
+        self.record_end(&host, reason, &super::fixed::CARRIED, &plan.who);
         self.names.count(host, |host| {
             host.connections += 1;
             host.sent += carried.sent.load(Ordering::Relaxed);
@@ -380,7 +426,7 @@ impl Guard for Boundary {
 }
 
 /// `name:port`, or the address.
-fn shown(name: Option<&str>, to: SocketAddr) -> String {
+pub(super) fn shown(name: Option<&str>, to: SocketAddr) -> String {
     match name {
         Some(name) => format!("{}:{}", printable(name.as_bytes()), to.port()),
         None => to.to_string(),
@@ -409,6 +455,13 @@ impl Call<'_> {
             pid: self.task.tgid.0,
             tid: self.task.tid.0,
             program: self.task.program.clone(),
+        }
+    }
+
+    /// The datagram socket with this local address has been connected to the resolver.
+    pub(super) fn announce_asker(&self, local: SocketAddr) {
+        if let Some(service) = self.boundary.names.service() {
+            service.askers.announce(local, self.who());
         }
     }
 
@@ -532,11 +585,11 @@ mod tests {
 
     #[test]
     fn the_summary_names_hosts_with_their_bytes() {
-        let host = |connections, direct, sent, refused| Host {
+        let host = |connections, uncounted, sent, refused| Host {
             connections,
             sent,
             received: 2 * sent,
-            direct,
+            uncounted,
             refused,
         };
         let hosts = [
@@ -545,7 +598,7 @@ mod tests {
         ];
         assert_eq!(
             egress(&hosts.into()),
-            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connections, 1 direct\n"
+            "  a.test:443: 2 connections, 20 kB sent, 40 kB received, 1 refused\n  b.test:22: 1 connection, 1 uncounted\n"
         );
     }
 

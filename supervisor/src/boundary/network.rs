@@ -1,4 +1,4 @@
-//! connect, bind, sendto, socket: on duplicates of the caller's socket, with one copy of the address.
+//! connect, bind, socket: on duplicates of the caller's socket, with one copy of the address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::direct::Going;
+use super::flows::Flow;
 use super::judge::Matter;
 use super::{Call, Reply, Stop, fixed, pool, services};
 use crate::caller::memory::CallerPath;
@@ -19,11 +21,8 @@ use crate::sys::memory::read_exact;
 use crate::sys::path::{FdPath, c_string};
 use crate::sys::socket as sys;
 
-/// Bytes of one datagram or message with an address that are copied.
-const MESSAGE_MAX: u64 = 1 << 20;
-
 /// An address as the caller wrote it, and what it means.
-enum Meaning {
+pub(super) enum Meaning {
     Tcp(IpAddr, u16),
     UnixPath(CallerPath),
     Abstract(Vec<u8>),
@@ -31,7 +30,7 @@ enum Meaning {
     Harmless,
 }
 
-fn address(call: &Call<'_>, arg: usize, len: u64) -> Result<Vec<u8>, Stop> {
+pub(super) fn address(call: &Call<'_>, arg: usize, len: u64) -> Result<Vec<u8>, Stop> {
     let len = usize::try_from(len & 0xffff_ffff).map_err(|_| Errno::EINVAL)?;
     if len > sys::ADDRESS_MAX {
         return Err(Errno::EINVAL.into());
@@ -44,7 +43,7 @@ fn address(call: &Call<'_>, arg: usize, len: u64) -> Result<Vec<u8>, Stop> {
 }
 
 /// v4-mapped as IPv4, unspecified as loopback.
-fn canonical(ip: IpAddr) -> IpAddr {
+pub(super) fn canonical(ip: IpAddr) -> IpAddr {
     let ip = ip.to_canonical();
     match ip {
         IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -53,7 +52,7 @@ fn canonical(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
+pub(super) fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
     let array = |at: usize, len: usize| bytes.get(at..at + len).ok_or(Errno::EINVAL);
     let family = u16::from_ne_bytes(array(0, 2)?.try_into().map_err(|_| Errno::EINVAL)?);
     let port = || Ok::<_, Errno>(u16::from_be_bytes(array(2, 2)?.try_into().map_err(|_| Errno::EINVAL)?));
@@ -80,14 +79,27 @@ fn meaning(bytes: &[u8]) -> Result<Meaning, Errno> {
                 }
             }
         }
-        libc::AF_INET | libc::AF_INET6 => Err(Errno::EINVAL),
-        _ => Err(Errno::EAFNOSUPPORT),
+        // Too short, or no socket that is handed out takes it: which errno tells so depends on the socket's state.
+        _ => Ok(Meaning::Harmless),
+    }
+}
+
+/// What an address means to a socket: between unix sockets and others the kernel reads none, and its errno depends on the socket's state.
+fn meaning_to(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Meaning, Errno> {
+    let unix = |family: i32| family == libc::AF_UNIX;
+    match bytes.first_chunk() {
+        Some(family) => match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_UNSPEC => meaning(bytes),
+            family if unix(family) != unix(sys::option(socket, libc::SO_DOMAIN)?) => Ok(Meaning::Harmless),
+            _ => meaning(bytes),
+        },
+        None => meaning(bytes),
     }
 }
 
 /// Where the kernel takes AF_UNSPEC for AF_INET: a bind to the wildcard (`inet_bind`, net/ipv4/af_inet.c) and a datagram's address
 /// (`udp_sendmsg`, net/ipv4/udp.c) of IPv4 sockets. Only a connect disconnects by it.
-fn as_inet(socket: BorrowedFd<'_>, mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno> {
+pub(super) fn as_inet(socket: BorrowedFd<'_>, mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno> {
     let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
     if bytes.len() >= 16
         && bytes.starts_with(&family(libc::AF_UNSPEC))
@@ -99,7 +111,7 @@ fn as_inet(socket: BorrowedFd<'_>, mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno>
 }
 
 /// The address and port of a socket's own address.
-fn socket_address(bytes: &[u8]) -> Result<SocketAddr, Errno> {
+pub(super) fn socket_address(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     match meaning(bytes)? {
         Meaning::Tcp(ip, port) => Ok(SocketAddr::new(ip, port)),
         _ => Err(Errno::EAFNOSUPPORT),
@@ -107,7 +119,7 @@ fn socket_address(bytes: &[u8]) -> Result<SocketAddr, Errno> {
 }
 
 /// `struct sockaddr_in`, or for sockets of IPv6 `struct sockaddr_in6` with a mapped address. ip(7), ipv6(7).
-fn inet_address(domain: i32, to: SocketAddr) -> Vec<u8> {
+pub(super) fn inet_address(domain: i32, to: SocketAddr) -> Vec<u8> {
     let port = to.port().to_be_bytes();
     let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
     match to.ip() {
@@ -133,8 +145,8 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
 }
 
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);
@@ -143,31 +155,33 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
         pool::about_to_block()?;
     }
     let result = sys::connect(socket.as_fd(), &target.address);
-    if target.resolver && matches!(result, Ok(()) | Err(Errno::EINPROGRESS)) {
-        call.announce(socket_address(&sys::local_address(socket.as_fd())?)?);
+    if let Some(asked) = target.resolver
+        && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
+    {
+        let local = socket_address(&sys::local_address(socket.as_fd())?)?;
+        match asked {
+            Asked::Stream => call.announce(local),
+            Asked::Datagrams => call.announce_asker(local),
+        }
+    }
+    if let Some((name, to)) = target.direct
+        && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
+    {
+        let (boundary, who, host) = (call.boundary, call.who(), super::names::shown(name.as_deref(), to));
+        let stream = sys::option(socket.as_fd(), libc::SO_TYPE)? == libc::SOCK_STREAM;
+        let since = Instant::now();
+        let going = || Going { name, to, who, since };
+        // While the socket is held: it does not end before it is known.
+        if !stream {
+            boundary.count_direct(format!("udp:{host}"), None);
+        } else if !boundary.direct.begin(sys::cookie(socket.as_fd())?, going) {
+            boundary.count_direct(host, None);
+        }
     }
     // Closed before the answer: what the caller does next must not meet our reference (K51).
     drop(socket);
     result?;
     Ok(Reply::Value(0))
-}
-
-pub(super) fn sendto(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 4, call.arg(5))?;
-    let socket = call.duplicate(call.int(0))?;
-    let bytes = as_inet(socket.as_fd(), bytes)?;
-    if question(call, socket.as_fd(), &bytes)? {
-        return Ok(Reply::Value(call.arg(2).cast_signed()));
-    }
-    let target = permit(call, "sendto", socket.as_fd(), &bytes)?;
-    let data = message(call)?;
-    pool::about_to_block()?;
-    Ok(Reply::Value(sys::send_to(
-        socket.as_fd(),
-        &data,
-        call.int(3),
-        &target.address,
-    )?))
 }
 
 /// How long a caller that does not wait is held until the other end has answered: a failure is then the one that it expects of connect.
@@ -223,52 +237,28 @@ fn carried(call: &Call<'_>, socket: OwnedFd, bytes: &[u8], proof: Proof) -> Resu
     Ok(Reply::Value(0))
 }
 
-/// What is to be sent.
-fn message(call: &Call<'_>) -> Result<Vec<u8>, Stop> {
-    let len = call.arg(2);
-    if len > MESSAGE_MAX {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let mut data = vec![0; usize::try_from(len).map_err(|_| Errno::EMSGSIZE)?];
-    if !data.is_empty() {
-        read_exact(call.notification.tid, call.pointer(1), &mut data)?;
-    }
-    Ok(data)
-}
-
-/// A question to the resolver in a datagram: taken from the caller, and not sent. The answer comes to the caller's socket from port 53.
-fn question(call: &Call<'_>, socket: BorrowedFd<'_>, address: &[u8]) -> Result<bool, Stop> {
-    let Some(service) = call.boundary.names.service().filter(|service| service.takes_datagrams) else {
-        return Ok(false);
-    };
-    let Meaning::Tcp(ip, port) = meaning(address)? else {
-        return Ok(false);
-    };
-    if !service.is_server(canonical(ip), port) || sys::option(socket, libc::SO_TYPE)? != libc::SOCK_DGRAM {
-        return Ok(false);
-    }
-    let data = message(call)?;
-    let mut local = socket_address(&sys::local_address(socket)?)?;
-    if local.port() == 0 {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        sys::bind(socket, &inet_address(sys::option(socket, libc::SO_DOMAIN)?, any))?;
-        local = socket_address(&sys::local_address(socket)?)?;
-    }
-    service.ask(data, SocketAddr::new(canonical(local.ip()), local.port()), call.who());
-    Ok(true)
-}
-
 /// The address to use, and what keeps its object alive until then.
-struct Target {
-    address: Vec<u8>,
+pub(super) struct Target {
+    pub(super) address: Vec<u8>,
     /// Whether the answer comes from elsewhere, and can take its time. What is near answers at once, and where it does not the pool's watch
     /// sees to the others.
     far: bool,
-    /// Whether this is the session's resolver, which serves only connections that it is told of.
-    resolver: bool,
+    /// The session's resolver, which serves only those that it is told of.
+    resolver: Option<Asked>,
+    /// The datagrams that this is one of.
+    pub(super) flow: Option<Flow>,
+    /// The other end, where the connection goes there itself, and the name that it is known by.
+    direct: Option<(Option<Arc<str>>, SocketAddr)>,
     /// What is to be proved of the name before anything goes on.
     proof: Option<Proof>,
     _held: Option<OwnedFd>,
+}
+
+/// How the resolver is asked.
+#[derive(Clone, Copy)]
+enum Asked {
+    Stream,
+    Datagrams,
 }
 
 /// A connection whose name is proved on the wire.
@@ -278,15 +268,22 @@ struct Proof {
     names: Vec<Arc<str>>,
 }
 
-fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<Target, Stop> {
+pub(super) fn permit(
+    call: &Call<'_>,
+    operation: &'static str,
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+) -> Result<Target, Stop> {
     let plain = |far| Target {
         address: bytes.to_vec(),
         far,
-        resolver: false,
+        resolver: None,
+        flow: None,
         proof: None,
+        direct: None,
         _held: None,
     };
-    match meaning(bytes)? {
+    match meaning_to(socket, bytes)? {
         Meaning::Harmless => Ok(plain(false)),
         Meaning::Tcp(ip, port) => {
             let ip = canonical(ip);
@@ -298,18 +295,48 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 return Ok(Target {
                     address: inet_address(sys::option(socket, libc::SO_DOMAIN)?, service.listening),
                     far: false,
-                    resolver: true,
+                    resolver: Some(Asked::Stream),
+                    flow: None,
                     proof: None,
+                    direct: None,
                     _held: None,
                 });
             }
-            if udp && !call.boundary.policy.admits_datagrams() && operation == "connect" {
+            let connects = operation == "connect";
+            if udp && connects && !call.boundary.policy.admits_datagrams() {
                 // Such a socket can send nothing: libraries connect it to learn which of their own addresses they would use.
                 return Ok(plain(false));
+            }
+            if udp && !call.boundary.policy.admits_datagrams() {
+                let target = shown(None, ip, port);
+                let matter = Matter {
+                    action: "network_connect",
+                    operation,
+                    target: target.as_bytes(),
+                    object: None,
+                    argv: None,
+                };
+                return Err(call.refuse_fixed(&matter, &fixed::DATAGRAMS, Errno::EACCES));
+            }
+            if udp
+                && connects
+                && let Some(service) = call.boundary.names.service()
+                && let Some(questions) = service.questions
+                && service.is_server(ip, port)
+            {
+                let mut target = plain(false);
+                target.address = inet_address(sys::option(socket, libc::SO_DOMAIN)?, questions);
+                target.resolver = Some(Asked::Datagrams);
+                return Ok(target);
             }
             let names = call.boundary.names.told.names(ip);
             let by = &*call.task.program;
             let (verdict, name) = call.boundary.policy.connect(udp, ip, port, &names, by);
+            if udp && connects && verdict.decision == Decision::Block && verdict.rule.pattern.is_empty() {
+                // As above: C libraries ask so for the order of a name's addresses, whatever they will connect then.
+                sys::mute_for_good(socket)?;
+                return Ok(plain(false));
+            }
             let target = shown(name, ip, port);
             let matter = Matter {
                 action: "network_connect",
@@ -318,7 +345,7 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
                 object: None,
                 argv: None,
             };
-            if ip.is_loopback() && call.boundary.listeners.own(ip, port) {
+            if !udp && ip.is_loopback() && call.boundary.listeners.own(ip, port) {
                 let rule = &*fixed::LOOPBACK;
                 call.settle(
                     &matter,
@@ -338,13 +365,23 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             } else {
                 Errno::EACCES
             };
-            call.settle_as(&matter, &verdict, refusal)?;
-            let mut target = plain(!ip.is_loopback());
             let to = SocketAddr::new(ip, port);
+            let flow = match udp && !connects {
+                true => Some(call.flow(sys::cookie(socket)?, to, &verdict.rule.id)),
+                false => None,
+            };
+            // Of a flow the first datagram is recorded, and approved where that is asked for.
+            if !flow.as_ref().is_some_and(|flow| call.boundary.flows.goes_on(flow)) {
+                call.settle_as(&matter, &verdict, refusal)?;
+            }
+            let mut target = plain(!ip.is_loopback());
+            if let Some(flow) = flow {
+                call.boundary.begin_flow(&flow, || (name.map(Arc::from), call.who()));
+                target.flow = Some(flow);
+                return Ok(target);
+            }
             if verify == Verify::None || udp || call.boundary.mode == Mode::Audit {
-                if !known.is_empty() {
-                    call.boundary.names.direct(&known, to);
-                }
+                target.direct = Some((known.into_iter().next(), to));
             } else {
                 let names = known;
                 target.proof = Some(Proof { to, verify, names });
@@ -370,6 +407,8 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
         Meaning::UnixPath(path) => {
             let object = call.view().resolve(libc::AT_FDCWD, &path, Last::Follow)?.existing()?;
             if object.stat.kind() != Kind::Socket {
+                // The right to it is asked before its kind.
+                fs::may(object.fd.as_fd(), libc::W_OK)?;
                 return Err(Errno::ECONNREFUSED.into());
             }
             let Name::Path(canonical) = name(object.fd.as_fd(), &object.stat)? else {
@@ -395,8 +434,10 @@ fn permit(call: &Call<'_>, operation: &'static str, socket: BorrowedFd<'_>, byte
             Ok(Target {
                 address,
                 far: false,
-                resolver: false,
+                resolver: None,
+                flow: None,
                 proof: None,
+                direct: None,
                 _held: Some(object.fd),
             })
         }
@@ -412,10 +453,10 @@ fn shown(name: Option<&str>, ip: IpAddr, port: u16) -> String {
 }
 
 pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
-    let bytes = address(call, 1, call.arg(2))?;
     let socket = call.duplicate(call.int(0))?;
+    let bytes = address(call, 1, call.arg(2))?;
     let bytes = as_inet(socket.as_fd(), bytes)?;
-    match meaning(&bytes)? {
+    match meaning_to(socket.as_fd(), &bytes)? {
         Meaning::Harmless | Meaning::Abstract(_) => sys::bind(socket.as_fd(), &bytes)?,
         Meaning::Tcp(ip, port) => {
             let target = shown(None, ip, port);
@@ -427,7 +468,12 @@ pub(super) fn bind(call: &Call<'_>) -> Result<Reply, Stop> {
                 argv: None,
             };
             let udp = sys::option(socket.as_fd(), libc::SO_TYPE)? != libc::SOCK_STREAM;
-            if udp && port == 0 && ip.to_canonical().is_unspecified() && !call.boundary.policy.admits_datagrams() {
+            if udp && port == 0 && ip.to_canonical().is_unspecified() {
+                if call.boundary.policy.admits_datagrams() {
+                    // As the kernel does it for a socket that sends without a name of its own.
+                    sys::bind(socket.as_fd(), &bytes)?;
+                    return Ok(Reply::Value(0));
+                }
                 // What can only receive answers from the session's resolver need not be open to others.
                 let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 let own = inet_address(sys::option(socket.as_fd(), libc::SO_DOMAIN)?, own);
@@ -460,6 +506,16 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
     let (family, kind, protocol) = (call.int(0), call.int(1), call.int(2));
     let base = kind & 0xf;
     let inet = matches!(family, libc::AF_INET | libc::AF_INET6);
+    let datagrams = base == libc::SOCK_DGRAM
+        && (inet && matches!(protocol, 0 | libc::IPPROTO_UDP) || family == libc::AF_UNIX && protocol == 0);
+    if datagrams && call.boundary.policy.admits_datagrams() {
+        // Messages are decided one by one in such a session.
+        return Ok(Reply::Descriptor {
+            fd: sys::socket(family, libc::SOCK_DGRAM | kind & libc::SOCK_NONBLOCK, protocol)?,
+            cloexec: kind & libc::SOCK_CLOEXEC != 0,
+            last: false,
+        });
+    }
     if inet && base == libc::SOCK_DGRAM && matches!(protocol, 0 | libc::IPPROTO_UDP) && call.mute_sockets() {
         return Ok(Reply::Descriptor {
             fd: sys::mute(family, kind & libc::SOCK_NONBLOCK)?,
@@ -475,7 +531,9 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
         object: None,
         argv: None,
     };
+    let known = matches!(base, libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW);
     let refusal = match family {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX if !known => Errno::ESOCKTNOSUPPORT,
         libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX | libc::AF_NETLINK => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
     };

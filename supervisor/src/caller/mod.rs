@@ -101,6 +101,11 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether this very task has not ended, whoever has its number now.
+    fn lives(&self) -> bool {
+        fs::stat_at(At::Dir(self.dir.as_fd()), c"comm", 0).is_ok()
+    }
+
     /// Opens `/proc/TID/NAME`.
     pub fn open(&self, name: &std::ffi::CStr, open_flags: i32) -> Result<OwnedFd, Errno> {
         fs::open(At::Dir(self.dir.as_fd()), name, open_flags, 0, 0)
@@ -209,42 +214,56 @@ pub struct Tasks {
 #[derive(Debug, Default)]
 struct Known {
     tasks: HashMap<Tid, Arc<Task>>,
-    programs: HashMap<Tgid, Running>,
+    /// Programs of thread groups whose leader is not among the tasks, each with its group's start: a number alone comes to mean another group,
+    /// and must not give it what was trusted.
+    programs: HashMap<Tgid, (u64, Arc<Program>)>,
 }
 
-/// What a thread group runs. Its number alone is not it: the number is given to another one after its end.
-#[derive(Clone, Debug)]
-struct Running {
-    program: Arc<Program>,
-    incarnation: Incarnation,
-}
-
-/// Which of all thread groups that ever have a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Incarnation {
-    /// When it began, in clock ticks since boot: `starttime`, proc_pid_stat(5). Threads and execs do not change it.
-    started: u64,
-    /// Its pidfd's inode, never used again from Linux 6.9 on (fs/pidfs.c): a small range of numbers goes round within a tick.
-    inode: u64,
-}
-
-impl Incarnation {
-    fn of(tgid: Tgid) -> Option<Self> {
-        let name = CString::new(format!("/proc/{}/stat", tgid.0)).ok()?;
-        let pidfd = crate::sys::process::pidfd_open(tgid).ok()?;
-        let file = fs::open(At::Root, &name, libc::O_RDONLY, 0, 0).ok()?;
-        let text = fs::read_all(file.as_fd(), 4096).ok()?;
-        // The second field is the program's name in parentheses, whatever it contains; this is the twenty-second.
-        let rest = text.get(text.iter().rposition(|byte| *byte == b')')? + 1..)?;
-        let field = rest
-            .split(|byte| *byte == b' ')
-            .filter(|field| !field.is_empty())
-            .nth(19)?;
-        Some(Self {
-            started: std::str::from_utf8(field).ok()?.parse().ok()?,
-            inode: fs::fstat(pidfd.as_fd()).ok()?.id.ino,
-        })
+impl Known {
+    /// The program that a living thread group is known to run.
+    fn program(&self, tgid: Tgid) -> Option<Arc<Program>> {
+        let leader = self.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid);
+        if let Some(leader) = leader.filter(|leader| crate::faults::off("reuse") || leader.lives()) {
+            return Some(leader.program.clone());
+        }
+        let (start, program) = self.programs.get(&tgid)?;
+        (start_of(tgid) == Some(*start)).then(|| program.clone())
     }
+
+    /// Remembers a program without a task.
+    fn remember(&mut self, tgid: Tgid, program: Arc<Program>) {
+        if let Some(start) = start_of(tgid) {
+            self.programs.insert(tgid, (start, program));
+        }
+    }
+
+    /// Forgets tasks: those that have ended, or all where that is not enough. Lineage outlives them: a program that came from a trusted one stays so.
+    fn tidy(&mut self, capacity: usize) {
+        self.tasks.retain(|_, task| task.lives());
+        if self.tasks.len() >= capacity {
+            for task in std::mem::take(&mut self.tasks).into_values() {
+                if task.tid.0 == task.tgid.0 {
+                    self.remember(task.tgid, task.program.clone());
+                }
+            }
+        }
+        self.programs.retain(|tgid, (start, _)| start_of(*tgid) == Some(*start));
+    }
+}
+
+/// When a thread group started, in clock ticks since boot: field 22 of /proc/PID/stat. proc_pid_stat(5).
+fn start_of(tgid: Tgid) -> Option<u64> {
+    start_in(&std::fs::read(format!("/proc/{}/stat", tgid.0)).ok()?)
+}
+
+/// The second field, the name, may hold anything, closing brackets too.
+fn start_in(stat: &[u8]) -> Option<u64> {
+    let rest = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
+    let field = rest
+        .split(u8::is_ascii_whitespace)
+        .filter(|field| !field.is_empty())
+        .nth(19)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn now_ms() -> u64 {
@@ -287,7 +306,7 @@ impl Tasks {
             if now.saturating_sub(task.seen_ms.load(Ordering::Relaxed)) < BELIEF_MS {
                 return Ok(task);
             }
-            if fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok() {
+            if task.lives() {
                 task.seen_ms.store(now, Ordering::Relaxed);
                 return Ok(task);
             }
@@ -300,30 +319,18 @@ impl Tasks {
         let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
             .map_err(|_| Errno::EACCES)?
             .id;
-        let incarnation = Incarnation::of(tgid).ok_or(Errno::ESRCH)?;
-        let inherited = [Some(tgid), status.parent()].into_iter().flatten().find_map(|tgid| {
-            let running = self.lock().programs.get(&tgid).cloned();
-            let running = running.filter(|running| running.program.id == exe)?;
-            (crate::faults::off("reuse") || Incarnation::of(tgid) == Some(running.incarnation))
-                .then_some(running.program)
-        });
-        // The numbers were looked up by hand: only now is it certain that the first is still the caller's.
+        // The number was looked up by hand: only now is it certain that it is still the caller's.
         if !listener.waits(id) {
             return Err(Errno::ESRCH);
         }
         let mut known = self.lock();
         if known.tasks.len() >= self.capacity {
-            known
-                .tasks
-                .retain(|_, task| fs::stat_at(At::Dir(task.dir.as_fd()), c"comm", 0).is_ok());
-            if known.tasks.len() >= self.capacity {
-                known.tasks.clear();
-            }
-            // Lineage outlives the cache: a program that came from a trusted one stays so.
-            known
-                .programs
-                .retain(|tgid, _| std::path::Path::new(&format!("/proc/{}", tgid.0)).exists());
+            known.tidy(self.capacity);
         }
+        let inherited = [Some(tgid), status.parent()]
+            .into_iter()
+            .flatten()
+            .find_map(|tgid| known.program(tgid).filter(|program| program.id == exe));
         let program = match inherited {
             Some(program) => program,
             None => Arc::new(Program {
@@ -333,11 +340,9 @@ impl Tasks {
                 parent: None,
             }),
         };
-        let running = Running {
-            program: program.clone(),
-            incarnation,
-        };
-        known.programs.insert(tgid, running);
+        if tid.0 != tgid.0 && known.program(tgid).is_none() {
+            known.remember(tgid, program.clone());
+        }
         let task = Arc::new(Task {
             tid,
             tgid,
@@ -353,29 +358,24 @@ impl Tasks {
     /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
     pub fn executed(&self, tgid: Tgid, program: Program) {
         let program = Arc::new(program);
-        let incarnation = Incarnation::of(tgid);
         let mut known = self.lock();
-        match incarnation {
-            Some(incarnation) => {
-                let program = program.clone();
-                known.programs.insert(tgid, Running { program, incarnation });
-            }
-            None => drop(known.programs.remove(&tgid)),
-        }
         let leader = known.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid).cloned();
         known.tasks.retain(|_, task| task.tgid != tgid);
-        if let Some(leader) = leader {
-            // The folder of a leader that lost its place to another thread is dead, and the next call looks it up anew.
-            let task = Task {
-                tid: leader.tid,
-                tgid,
-                program,
-                dir: leader.dir.clone(),
-                pidfd: OnceLock::new(),
-                seen_ms: AtomicU64::new(0),
-            };
-            known.tasks.insert(task.tid, Arc::new(task));
-        }
+        known.programs.remove(&tgid);
+        // The folder of a leader that lost its place to another thread is dead: the next call looks it up anew.
+        let Some(leader) = leader.filter(|leader| leader.lives()) else {
+            known.remember(tgid, program);
+            return;
+        };
+        let task = Task {
+            tid: leader.tid,
+            tgid,
+            program,
+            dir: leader.dir.clone(),
+            pidfd: OnceLock::new(),
+            seen_ms: AtomicU64::new(0),
+        };
+        known.tasks.insert(task.tid, Arc::new(task));
     }
 
     /// Whether a process or thread belongs to the tree: the reaper is among its ancestors.
@@ -401,5 +401,22 @@ impl Tasks {
             pid = parent.0;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{Tgid, start_in, start_of};
+
+    #[test]
+    fn a_start_is_read_behind_any_name_and_is_the_groups_own() {
+        let fields: Vec<String> = (3..=22).map(|n| n.to_string()).collect();
+        let stat = format!("7 (a) b 1 2) {}", fields.join(" "));
+        assert_eq!(start_in(stat.as_bytes()), Some(22));
+        assert_eq!(start_in(b"7 (a"), None);
+        let own = Tgid(std::process::id().cast_signed());
+        assert!(start_of(own).unwrap() > 0);
+        assert_eq!(start_of(Tgid(0)), None);
     }
 }

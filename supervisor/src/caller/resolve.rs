@@ -26,8 +26,10 @@ const PROC_ROOT_INO: u64 = 1;
 pub enum Last {
     /// It is followed.
     Follow,
-    /// It is the object.
+    /// It is the object, unless a slash behind it asks for what it leads to.
     Keep,
+    /// It is the name itself, whatever follows it: what is created, removed or renamed.
+    Name,
 }
 
 /// An object that is held.
@@ -172,7 +174,10 @@ impl View<'_> {
     fn walk(&self, start: OwnedFd, path: &[u8], slash: bool, last: Last) -> Result<Held, Errno> {
         let mut dir = start;
         let mut rest: VecDeque<Vec<u8>> = components(path);
-        let mut slash = slash;
+        // `x/.` is what x leads to, and has no entry of its own.
+        let dot = path == b"." || path.ends_with(b"/.");
+        let mut slash = slash || dot;
+        let last = if dot { Last::Follow } else { last };
         let mut links = 0;
         while let Some(component) = rest.pop_front() {
             let is_last = rest.is_empty();
@@ -180,13 +185,10 @@ impl View<'_> {
                 dir = fs::open(At::Dir(dir.as_fd()), c"..", libc::O_PATH | libc::O_DIRECTORY, 0, 0)?;
                 continue;
             }
-            if component.len() > 255 {
-                return Err(Errno::ENAMETOOLONG);
-            }
             let part = c_string(&component)?;
             let found = match fs::open(At::Dir(dir.as_fd()), &part, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
                 Ok(found) => found,
-                Err(Errno::ENOENT) if is_last => {
+                Err(Errno::ENOENT) if is_last && !dot => {
                     // A folder that may not be searched or that is none has answered with another errno.
                     return Ok(Held {
                         entry: Some((dir, part)),
@@ -197,7 +199,7 @@ impl View<'_> {
                 Err(errno) => return Err(errno),
             };
             let stat = fs::fstat(found.as_fd())?;
-            if stat.kind() == Kind::Symlink && (!is_last || slash || last == Last::Follow) {
+            if stat.kind() == Kind::Symlink && (!is_last || follows(last, slash)) {
                 links += 1;
                 if links > LINKS_MAX {
                     return Err(Errno::ELOOP);
@@ -236,7 +238,7 @@ impl View<'_> {
             }
             if is_last {
                 return Ok(Held {
-                    entry: Some((dir, part)),
+                    entry: (!dot).then_some((dir, part)),
                     object: Some(Object {
                         fd: found,
                         stat,
@@ -249,6 +251,10 @@ impl View<'_> {
                 return Err(Errno::ENOTDIR);
             }
             dir = found;
+        }
+        if !path.is_empty() {
+            // A start that is no folder, or may not be searched, is told by the kernel.
+            dir = fs::open(At::Dir(dir.as_fd()), c".", libc::O_PATH | libc::O_DIRECTORY, 0, 0)?;
         }
         let stat = fs::fstat(dir.as_fd())?;
         Ok(Held {
@@ -284,6 +290,14 @@ impl View<'_> {
         let object = fs::fstat(fd.as_fd())?;
         let via = folder.ends_with(b"/fd").then_some(stat.mode);
         Ok(Link::Magic(Object { fd, stat: object, via }))
+    }
+}
+
+fn follows(last: Last, slash: bool) -> bool {
+    match last {
+        Last::Follow => true,
+        Last::Keep => slash,
+        Last::Name => false,
     }
 }
 

@@ -55,6 +55,7 @@ impl Boundary {
         match (request.action_type.as_str(), request.operation()) {
             ("read_file", _) => self.file(FileOp::Read, &request.target),
             ("write_file", _) => self.file(FileOp::Write, &request.target),
+            ("delete_file", _) => self.file(FileOp::Delete, &request.target),
             ("execute_command", _) => self.command(&words(&request.target)?),
             ("git_operation", "push") => {
                 let branch = &request.target;

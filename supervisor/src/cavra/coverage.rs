@@ -270,7 +270,7 @@ impl Lister<'_> {
     /// What carries out a rule about an action, found by asking the boundary about an example of its entry.
     fn asked(&self, action: &str, entry: &str, decision: Decision) -> Enforcer {
         let enforcer = match action {
-            "read_file" | "write_file" => Enforcer::Open,
+            "read_file" | "write_file" | "delete_file" => Enforcer::Open,
             "execute_command" => Enforcer::Exec,
             "network_connect" | "network_bind" => Enforcer::Connect,
             _ => return Enforcer::Adapter,

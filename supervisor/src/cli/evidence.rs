@@ -230,7 +230,13 @@ fn row(record: &Record, style: Style) -> String {
     if !record.rule_id.is_empty() {
         more.push(format!("rule {}", record.rule_id));
     }
-    if !matches!(record.decision, Some(Decision::Allow) | None) || record.opening.is_some() || record.totals.is_some() {
+    // How a connection ended says what went over it.
+    let closed = record.action_type == "network_connect" && record.requested_operation == "close";
+    if closed
+        || !matches!(record.decision, Some(Decision::Allow) | None)
+        || record.opening.is_some()
+        || record.totals.is_some()
+    {
         more.push(record.reason.clone());
     }
     more.retain(|text| !text.is_empty());

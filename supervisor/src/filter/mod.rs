@@ -4,6 +4,7 @@
 //! ERRNO outranks USER_NOTIF outranks ALLOW (seccomp(2), filter return precedence). The last program carries the listener; its marker action
 //! is rewritten to USER_NOTIF. Calls that no row allows fall to the first program's default, ENOSYS; so do the x32 numbers.
 
+mod messages;
 mod signals;
 mod table;
 
@@ -15,6 +16,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+pub use messages::mediate_messages;
 pub use signals::mediate_signals;
 pub(crate) use table::INODE_IOCTLS;
 pub use table::{Answer, Cond, Row, Width, rows};

@@ -239,7 +239,6 @@ fn processes(rows: &mut Vec<Row>, debug: bool) {
         cases: vec![
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_MM))]),
             (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_PTRACER))]),
-            (Refuse(Errno::EPERM), vec![Is(0, Low32, low(libc::PR_SET_SECCOMP))]),
             // The supervisor must be able to read its memory (K29): told so, and not done.
             (Pretend, vec![Is(0, Low32, low(libc::PR_SET_DUMPABLE)), Is(1, All64, 0)]),
         ],
@@ -295,6 +294,16 @@ const MULTICAST: &[(i32, i32)] = &[
     (libc::IPPROTO_IPV6, 46),
 ];
 
+/// Options that send packets by way of another host than the one that was decided: IP_OPTIONS holds source routes, IPV6_RTHDR is one,
+/// IPV6_2292PKTOPTIONS, IPV6_2292RTHDR and a flow label's lease (IPV6_FLOWLABEL_MGR) can carry one; include/uapi/linux/in.h, in6.h.
+const BY_ANOTHER_WAY: &[(i32, i32)] = &[
+    (libc::IPPROTO_IP, libc::IP_OPTIONS),
+    (libc::IPPROTO_IPV6, 57),
+    (libc::IPPROTO_IPV6, 6),
+    (libc::IPPROTO_IPV6, 5),
+    (libc::IPPROTO_IPV6, 32),
+];
+
 fn network(rows: &mut Vec<Row>) {
     calls!(rows, Native, "on sockets whose other end was decided",
         accept accept4 recvfrom recvmsg recvmmsg shutdown getsockname getpeername getsockopt);
@@ -309,13 +318,20 @@ fn network(rows: &mut Vec<Row>) {
             ],
         )]
         .into_iter()
-        .chain(MULTICAST.iter().map(|(level, option)| {
+        .chain(MULTICAST.iter().chain(BY_ANOTHER_WAY).map(|(level, option)| {
             let test = vec![Is(1, Low32, low(*level)), Is(2, Low32, low(*option))];
             (Refuse(Errno::EPERM), test)
         }))
+        .chain([(
+            Refuse(Errno::EOPNOTSUPP),
+            vec![
+                Is(1, Low32, low(libc::IPPROTO_TCP)),
+                Is(2, Low32, low(libc::TCP_FASTOPEN_CONNECT)),
+            ],
+        )])
         .collect(),
         otherwise: Native,
-        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it",
+        reason: "a shared port may have listeners of others, so the session must know that it shares; joining a group sends reports of it; routes of the caller's own and late connecting pass by what was decided",
     });
     calls!(rows, Notify, "names an address, or takes one by listening without", connect bind listen);
     let fastopen = |arg| {

@@ -190,6 +190,7 @@ impl Probes {
         }
         self.add(Probe::Names(path.clone()));
         self.add(Probe::File(FileOp::Write, path.clone()));
+        self.add(Probe::File(FileOp::Delete, path.clone()));
         self.add(Probe::File(FileOp::Read, path));
     }
 
@@ -255,7 +256,7 @@ impl Probes {
 }
 
 fn paths(pack: &Compiled) -> impl Iterator<Item = &PatternRule> {
-    pack.read.iter().chain(pack.write.iter())
+    pack.of_paths()
 }
 
 /// The folder that a pattern is about, where it names one.

@@ -47,10 +47,12 @@ pub(super) struct Compiled {
     pub(super) id: String,
     pub(super) read: Rules,
     pub(super) write: Rules,
+    /// Of names that are taken away only.
+    pub(super) delete: Rules,
     pub(super) commands: Rules,
     pub(super) connect: Vec<NetRule>,
     pub(super) bind: Vec<NetRule>,
-    pub(super) resolvers: Vec<std::net::SocketAddr>,
+    pub(super) resolvers: Vec<super::network::Server>,
     pub(super) protected: Option<(Vec<Glob>, Rule)>,
     pub(super) default_read: Option<Rule>,
     pub(super) default_write: Option<Rule>,
@@ -58,11 +60,21 @@ pub(super) struct Compiled {
     pub(super) default_network: Option<Rule>,
 }
 
+impl Compiled {
+    /// The rules over paths.
+    pub(super) fn of_paths(&self) -> impl Iterator<Item = &PatternRule> {
+        [&self.read, &self.write, &self.delete]
+            .into_iter()
+            .flat_map(Rules::iter)
+    }
+}
+
 /// A pack while its rules are gathered.
 #[derive(Default)]
 struct Lists {
     read: Vec<PatternRule>,
     write: Vec<PatternRule>,
+    delete: Vec<PatternRule>,
     commands: Vec<PatternRule>,
     /// The rest of the pack.
     out: Compiled,
@@ -233,6 +245,7 @@ impl Maker<'_> {
         out.id.clone_from(&self.pack.id);
         out.read = Rules::new(lists.read);
         out.write = Rules::new(lists.write);
+        out.delete = Rules::new(lists.delete);
         out.commands = Rules::new(lists.commands);
         out.default_read = self.default(&["filesystem", "default_read"], "filesystem.default", "read");
         out.default_write = self.default(&["filesystem", "default_write"], "filesystem.default", "write");
@@ -378,6 +391,7 @@ impl Maker<'_> {
         let (area, what) = match action {
             "read_file" => ("filesystem", "read"),
             "write_file" => ("filesystem", "write"),
+            "delete_file" => ("filesystem", "delete"),
             "execute_command" => ("commands", ""),
             "network_connect" => ("network", "connect"),
             "network_bind" => ("network", "bind"),
@@ -433,6 +447,7 @@ impl Maker<'_> {
         };
         let list = match (area, what) {
             ("filesystem", "read") => &mut lists.read,
+            ("filesystem", "delete") => &mut lists.delete,
             ("filesystem", _) => &mut lists.write,
             _ => &mut lists.commands,
         };

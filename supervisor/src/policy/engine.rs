@@ -109,21 +109,16 @@ impl Policy {
         self.in_system(&old) == self.in_system(&new)
             && same(&self.needs.read)
             && same(&self.needs.write)
-            && self.packs.iter().all(|(_, pack)| {
-                pack.read
-                    .iter()
-                    .chain(pack.write.iter())
-                    .all(|rule| same(&rule.globs) && same(&rule.except))
-            })
+            && self
+                .packs
+                .iter()
+                .all(|(_, pack)| pack.of_paths().all(|rule| same(&rule.globs) && same(&rule.except)))
     }
 
     /// Paths that restrictive rules name literally. What they name at any depth is looked for in the workspace and the home folder.
     #[must_use]
     pub fn literal_paths(&self) -> Vec<Vec<u8>> {
-        let rules = self
-            .packs
-            .iter()
-            .flat_map(|(_, pack)| pack.read.iter().chain(pack.write.iter()));
+        let rules = self.packs.iter().flat_map(|(_, pack)| pack.of_paths());
         let globs = rules
             .filter(|rule| rule.rule.decision >= Decision::RequireApproval)
             .flat_map(|rule| &rule.globs);
@@ -277,8 +272,14 @@ impl<'p> View<'p> {
                 || self.policy.needs.read.iter().any(|glob| glob.matches(path)),
                 fallback,
             ),
-            FileOp::Write => self.layers(
-                |pack| self.path_rule(&pack.write, path, by),
+            FileOp::Write | FileOp::Delete => self.layers(
+                |pack| {
+                    let write = self.path_rule(&pack.write, path, by);
+                    match op {
+                        FileOp::Read | FileOp::Write => write,
+                        FileOp::Delete => write.max_by_decision(self.path_rule(&pack.delete, path, by)),
+                    }
+                },
                 |pack| pack.default_write.as_ref(),
                 || self.policy.needs.write.iter().any(|glob| glob.matches(path)),
                 fallback,
@@ -325,7 +326,7 @@ impl<'p> View<'p> {
                 let strictest = meaning
                     .lines
                     .iter()
-                    .filter_map(|line| pack.commands.strictest(line, false, by))
+                    .filter_map(|line| pack.commands.strictest_but(&line.text, line.mode.as_deref(), false, by))
                     .map(|found| &found.rule)
                     .reduce(|a, b| if b.decision > a.decision { b } else { a });
                 // An allow where commands are else held: by what is certain, not by all that the command may mean.

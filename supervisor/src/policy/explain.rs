@@ -25,6 +25,9 @@ pub enum Question<'a> {
 pub struct Explanation {
     /// What decides.
     pub answer: Because,
+    /// What holds for every host, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub everywhere: Option<&'static str>,
     /// Which mechanism sees to it.
     pub mechanism: &'static str,
     /// What each pack in force says, in the order of layers.
@@ -118,13 +121,16 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
     });
     let mut spellings: Vec<String> = Vec::new();
     for line in meaning.iter().flat_map(|meaning| &meaning.lines) {
-        let line = printable(line);
+        let line = printable(&line.text);
         if !spellings.contains(&line) {
             spellings.push(line);
         }
     }
     Explanation {
         answer: Because::of(verdict.rule),
+        everywhere: (matches!(question, Question::Network(NetOp::Connect, _)) && policy.reaches_nothing()).then_some(
+            "nothing can connect: this policy blocks every host, over TCP and in datagrams, and no name is looked up",
+        ),
         mechanism: mechanism(question),
         packs: packs.collect(),
         spellings,
@@ -144,7 +150,7 @@ const fn mechanism(question: &Question<'_>) -> &'static str {
         Question::File(FileOp::Read, _) | Question::Names(_) => {
             "the supervisor decides at each open, on the resolved object (seccomp user notification); the kernel's floor does not bound reading"
         }
-        Question::File(FileOp::Write, _) => {
+        Question::File(FileOp::Write | FileOp::Delete, _) => {
             "the supervisor decides at each open and path change, on the resolved object; beneath it the kernel's floor (Landlock) grants no writing at all"
         }
         Question::Command(_) => {

@@ -12,13 +12,18 @@ impl Policy {
     pub fn warnings(&self) -> Vec<String> {
         let mut all = self.notes().to_vec();
         for (_, pack) in &self.packs {
-            for (op, rules) in [(FileOp::Read, &pack.read), (FileOp::Write, &pack.write)] {
+            for (op, rules) in [
+                (FileOp::Read, &pack.read),
+                (FileOp::Write, &pack.write),
+                (FileOp::Delete, &pack.delete),
+            ] {
                 for rule in rules.iter() {
                     all.extend(never(rule));
                     all.extend(self.void(rule, |text, system| {
                         let view = self.packs.iter().map(|(_, pack)| match op {
                             FileOp::Read => &pack.read,
                             FileOp::Write => &pack.write,
+                            FileOp::Delete => &pack.delete,
                         });
                         let rules = view.filter_map(|rules| rules.strictest(text, system, &Nobody));
                         rules.max_by_key(|rule| rule.rule.decision)

@@ -107,6 +107,17 @@ impl Rules {
 
     /// The most restrictive rule that matches, of several the first. `system` says that patterns by name do not reach the text.
     pub(super) fn strictest(&self, text: &[u8], system: bool, by: &dyn Subject) -> Option<&PatternRule> {
+        self.strictest_but(text, None, system, by)
+    }
+
+    /// The same for a text that rules' exceptions see in a second form.
+    pub(super) fn strictest_but(
+        &self,
+        text: &[u8],
+        also: Option<&[u8]>,
+        system: bool,
+        by: &dyn Subject,
+    ) -> Option<&PatternRule> {
         let mut best: Option<(u32, &PatternRule)> = None;
         let mut consider = |number: u32, glob: Option<u32>| {
             let Some(rule) = self.rules.get(number as usize) else {
@@ -120,7 +131,8 @@ impl Rules {
                 Some(glob) => rule.globs.get(glob as usize).is_some_and(matches),
                 None => rule.globs.iter().any(matches),
             };
-            if better && found && !rule.except.iter().any(|glob| glob.matches(text)) && holds(&rule.by, by) {
+            let excepted = |glob: &Glob| glob.matches(text) || also.is_some_and(|also| glob.matches(also));
+            if better && found && !rule.except.iter().any(excepted) && holds(&rule.by, by) {
                 best = Some((number, rule));
             }
         };

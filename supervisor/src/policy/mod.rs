@@ -35,6 +35,7 @@ pub use engine::Policy;
 pub use explain::{Because, Explanation, Question, Said, explain};
 pub use hostname::canonical as canonical_name;
 pub use load::{Request, load};
+pub use network::{Asking, Server};
 pub use pack::Admits;
 pub(crate) use pattern::Glob;
 pub use place::Place;

@@ -79,6 +79,15 @@ impl Policy {
             })
     }
 
+    /// Whether a rule that knows no exception blocks every host: what the most restrictive answer is then does not depend on the others.
+    #[must_use]
+    pub fn reaches_nothing(&self) -> bool {
+        self.packs
+            .iter()
+            .flat_map(|(_, pack)| &pack.connect)
+            .any(|rule| rule.rule.decision == Decision::Block && rule.entry.is_everything() && rule.by.is_empty())
+    }
+
     /// Whether a rule admits datagrams.
     #[must_use]
     pub fn admits_datagrams(&self) -> bool {
@@ -203,10 +212,10 @@ impl Policy {
 
     /// The servers that are asked instead of the machine's.
     #[must_use]
-    pub fn resolvers(&self) -> Vec<std::net::SocketAddr> {
+    pub fn resolvers(&self) -> Vec<super::Server> {
         self.packs
             .iter()
-            .flat_map(|(_, pack)| pack.resolvers.iter().copied())
+            .flat_map(|(_, pack)| pack.resolvers.iter().cloned())
             .collect()
     }
 

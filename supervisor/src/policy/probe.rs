@@ -104,7 +104,7 @@ impl Probe {
         let bytes = path.as_os_str().as_bytes().to_vec();
         match op {
             FileOp::Read if path.is_dir() => Self::Names(bytes),
-            FileOp::Read | FileOp::Write => Self::File(op, bytes),
+            FileOp::Read | FileOp::Write | FileOp::Delete => Self::File(op, bytes),
         }
     }
 
@@ -160,6 +160,7 @@ impl fmt::Display for Probe {
         match self {
             Self::File(FileOp::Read, path) | Self::Names(path) => write!(f, "read {}", printable(path)),
             Self::File(FileOp::Write, path) => write!(f, "write {}", printable(path)),
+            Self::File(FileOp::Delete, path) => write!(f, "delete {}", printable(path)),
             Self::Command(_, argv, _) => write!(f, "execute {}", printable(&argv.join(&b' '))),
             Self::Network(op, address) => {
                 let op = match op {

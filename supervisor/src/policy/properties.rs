@@ -76,7 +76,8 @@ fn written() -> impl Strategy<Value = String> {
 
 /// A pack of rules, as text.
 fn pack() -> impl Strategy<Value = String> {
-    let entry = (decision(), any::<bool>(), written());
+    let action = prop::sample::select(vec!["read_file", "write_file", "delete_file"]);
+    let entry = (decision(), action, written());
     let entries = proptest::collection::vec(entry, 0..6);
     let defaults = (prop::option::of(decision()), prop::option::of(decision()));
     let network = prop::option::of((
@@ -86,8 +87,7 @@ fn pack() -> impl Strategy<Value = String> {
     let command = prop::option::of((decision(), prop::sample::select(vec!["a*", "ab", "* b", "git *"])));
     (entries, defaults, network, command, any::<bool>()).prop_map(|(entries, (read, write), network, command, git)| {
         let mut text = String::from("rules:\n");
-        for (number, (decision, reads, pattern)) in entries.iter().enumerate() {
-            let action = if *reads { "read_file" } else { "write_file" };
+        for (number, (decision, action, pattern)) in entries.iter().enumerate() {
             text += &format!("- {{id: r{number}, action: {action}, match: '{pattern}', decision: {decision}}}\n");
         }
         if let Some((decision, pattern)) = command {
@@ -154,7 +154,7 @@ fn answers(policy: &Policy) -> Vec<Decision> {
     ];
     let mut all = Vec::new();
     for path in paths {
-        all.extend([FileOp::Read, FileOp::Write].map(|op| policy.file(op, path, &Nobody).decision));
+        all.extend(FileOp::ALL.map(|op| policy.file(op, path, &Nobody).decision));
         all.push(policy.names(path, &Nobody).decision);
     }
     for (ip, port) in [
@@ -249,7 +249,7 @@ proptest! {
         let policy = policy(&[&pack]);
         let (old, new) = (format!("/ws/{old}"), format!("/ws/{new}"));
         if policy.same_below(old.as_bytes(), new.as_bytes()) {
-            for op in [FileOp::Read, FileOp::Write] {
+            for op in FileOp::ALL {
                 let at = |folder: &str| policy.file(op, format!("{folder}/{below}").as_bytes(), &Nobody).decision;
                 prop_assert_eq!(at(&old), at(&new), "{} -> {} / {}\n{}", old, new, below, pack);
             }

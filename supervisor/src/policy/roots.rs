@@ -26,7 +26,11 @@ impl Policy {
             return None;
         }
         let needs = self.needs.write.iter().filter(|_| layer == Layer::Launch);
-        let rules = pack.write.iter().filter(|rule| rule.rule.decision != Decision::Block);
+        let rules = pack
+            .write
+            .iter()
+            .chain(pack.delete.iter())
+            .filter(|rule| rule.rule.decision != Decision::Block);
         let mut roots: Vec<PathBuf> = rules
             .flat_map(|rule| &rule.globs)
             .chain(needs)

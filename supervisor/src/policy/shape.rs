@@ -83,6 +83,7 @@ const SEVERITIES: &[&str] = &["low", "medium", "high", "critical"];
 pub(crate) const ACTIONS: &[&str] = &[
     "read_file",
     "write_file",
+    "delete_file",
     "execute_command",
     "network_connect",
     "network_bind",

@@ -1,6 +1,8 @@
 //! Whole policies: files in, answers out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod git_config;
+
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -693,6 +695,9 @@ fn writes_are_bounded_by_the_layer_that_bounds_them_best() {
                 "/proc",
                 "home/.cache",
                 "home/.cargo",
+                "home/.claude/agents",
+                "home/.claude/commands",
+                "home/.claude/skills",
                 "home/.local/share/pnpm",
                 "home/.npm",
                 "tmp",

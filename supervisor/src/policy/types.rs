@@ -85,6 +85,28 @@ pub enum FileOp {
     Read,
     /// Its bytes, name or metadata are changed.
     Write,
+    /// Its name is taken away: a write, and besides what rules about `delete_file` say.
+    Delete,
+}
+
+impl FileOp {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Delete];
+
+    /// Whether something is changed.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        match self {
+            Self::Read => false,
+            Self::Write | Self::Delete => true,
+        }
+    }
+
+    /// The action type of its records: to CAVRA a deletion is a write.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        if self.changes() { "write_file" } else { "read_file" }
+    }
 }
 
 /// Who asks, as far as rules with `by` want to know; asked only when such a rule's pattern matches.

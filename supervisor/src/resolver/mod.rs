@@ -8,6 +8,7 @@ mod bindings;
 mod conf;
 mod peers;
 mod question;
+mod secure;
 mod service;
 mod upstream;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 pub use bindings::Bindings;
 pub use conf::{Conf, Hosts};
-pub use peers::Peers;
+pub use peers::{Askers, Peers};
 pub use service::{Prepared, Service};
 
 /// What decides about names, and remembers what was told.

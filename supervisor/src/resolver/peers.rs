@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -69,5 +69,43 @@ impl<T> Peers<T> {
             }
             tokio::time::timeout_at(end, news).await.ok()?;
         }
+    }
+}
+
+/// How long a datagram socket may ask after it was announced, or has asked last.
+const ASKING: Duration = Duration::from_secs(60);
+/// Datagram sockets that are known to ask (I8).
+const ASKERS_MAX: usize = 1024;
+
+/// Datagram sockets that were connected to the resolver, each with who did so.
+#[derive(Debug)]
+pub struct Askers<T>(Mutex<HashMap<SocketAddr, (Instant, Arc<T>)>>);
+
+impl<T> Default for Askers<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Askers<T> {
+    /// The socket with this local address has been connected to the resolver.
+    pub fn announce(&self, local: SocketAddr, who: T) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= ASKERS_MAX {
+            known.retain(|_, (since, _)| since.elapsed() < ASKING);
+        }
+        if known.len() < ASKERS_MAX || known.contains_key(&key(local)) {
+            known.insert(key(local), (Instant::now(), Arc::new(who)));
+        }
+    }
+
+    /// Who asks from this address.
+    #[must_use]
+    pub fn known(&self, from: SocketAddr) -> Option<Arc<T>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, who) = known.get_mut(&key(from))?;
+        let fresh = since.elapsed() < ASKING;
+        *since = Instant::now();
+        fresh.then(|| who.clone())
     }
 }

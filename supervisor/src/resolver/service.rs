@@ -13,9 +13,11 @@ use tokio::sync::{Semaphore, mpsc};
 use super::Judge;
 use super::answers::{Answer, Cache};
 use super::conf::{Conf, Hosts};
-use super::peers::Peers;
+use super::peers::{Askers, Peers};
 use super::question::{Malformed, QUESTION_MAX, Question, addresses};
+use super::secure::Secure;
 use super::upstream::Upstream;
+use crate::policy::Server;
 
 /// Connections that are served at once; others wait to be accepted (I8).
 const CONNECTIONS_MAX: usize = 256;
@@ -38,12 +40,14 @@ pub struct Prepared {
     conf: Conf,
     hosts: Hosts,
     hosts_text: String,
-    own: Vec<SocketAddr>,
+    own: Vec<Server>,
+    secure: Option<Secure>,
 }
 
 impl Prepared {
     /// Opens the listener, and the port for datagrams where this user may have it: C libraries without TCP (musl) take answers from port 53 only.
-    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<SocketAddr>) -> io::Result<Self> {
+    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<Server>) -> io::Result<Self> {
+        let secure = Secure::prepare(&own)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let listening = listener.local_addr()?;
@@ -65,6 +69,7 @@ impl Prepared {
             hosts: Hosts::parse(hosts),
             hosts_text: hosts.to_owned(),
             own,
+            secure,
         })
     }
 
@@ -78,6 +83,14 @@ impl Prepared {
     pub fn start<J: Judge>(self, judge: Arc<J>) -> io::Result<Service<J::Who>> {
         let peers = Arc::new(Peers::default());
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let askers = Arc::new(Askers::default());
+        let questions = match judge.admits_datagrams() {
+            true => Some(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?),
+            false => None,
+        };
+        if let Some(socket) = &questions {
+            socket.set_nonblocking(true)?;
+        }
         let service = Service {
             peers: peers.clone(),
             listening: self.listening,
@@ -85,13 +98,15 @@ impl Prepared {
                 .into_iter()
                 .chain(self.conf.servers.iter().map(SocketAddr::ip))
                 .collect(),
+            questions: questions.as_ref().and_then(|socket| socket.local_addr().ok()),
+            askers: askers.clone(),
             takes_datagrams: self.datagrams.is_some() && self.mute,
             mute: self.mute,
             hosts_text: self.hosts_text,
             requests,
         };
         let resolver = Arc::new(Resolver {
-            upstream: Upstream::new(&self.conf, &self.own),
+            upstream: Upstream::new(&self.conf, &self.own, self.secure),
             conf: self.conf,
             hosts: self.hosts,
             cache: Mutex::default(),
@@ -101,7 +116,12 @@ impl Prepared {
         std::thread::Builder::new().name("names".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(resolver, peers, listener, datagrams, receiver)),
+                Ok(runtime) => runtime.block_on(async move {
+                    if let Some(socket) = questions {
+                        tokio::spawn(connected(resolver.clone(), askers, socket));
+                    }
+                    serve(resolver, peers, listener, datagrams, receiver).await;
+                }),
                 Err(error) => tracing::error!(%error, "names can not be resolved"),
             }
         })?;
@@ -115,6 +135,10 @@ pub struct Service<W> {
     pub peers: Arc<Peers<W>>,
     /// Where questions over TCP are answered.
     pub listening: SocketAddr,
+    /// Where sockets are connected that ask in datagrams and may send them; each is announced to [`Self::askers`].
+    pub questions: Option<SocketAddr>,
+    /// Sockets that are connected to [`Self::questions`].
+    pub askers: Arc<Askers<W>>,
     /// Whether questions in datagrams can be answered.
     pub takes_datagrams: bool,
     /// Whether a socket that is shut for writing can send nothing at all, as seen on this kernel.
@@ -220,6 +244,44 @@ async fn serve<J: Judge>(
         tokio::spawn(async move {
             if let Some(who) = peers.claim(peer).await {
                 drop(connection(resolver, stream, Arc::new(who)).await);
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Questions from connected datagram sockets.
+async fn connected<J: Judge>(resolver: Arc<Resolver<J>>, askers: Arc<Askers<J::Who>>, socket: UdpSocket) {
+    let Ok(socket) = tokio::net::UdpSocket::from_std(socket).map(Arc::new) else {
+        tracing::error!("questions in datagrams can not be answered: the socket is unusable");
+        return;
+    };
+    let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let mut bytes = vec![0u8; QUESTION_MAX];
+    loop {
+        let (len, from) = match socket.recv_from(&mut bytes).await {
+            Ok(received) => received,
+            // An asker that is gone already: its port says so.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+            Err(error) => {
+                tracing::warn!(%error, "a question could not be received");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(who) = askers.known(from) else {
+            continue;
+        };
+        // More than that are dropped, as a full socket's datagrams are.
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            continue;
+        };
+        let (resolver, socket) = (resolver.clone(), socket.clone());
+        let question = bytes.get(..len).unwrap_or_default().to_vec();
+        tokio::spawn(async move {
+            let limit = |question: &Question| usize::from(question.payload);
+            if let Some(answer) = resolver.answer(&question, &who, Some(&limit)).await {
+                drop(socket.send_to(&answer, from).await);
             }
             drop(slot);
         });

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::conf::Conf;
+use super::secure::{Secure, framed};
+use crate::policy::{Asking, Server};
 
 /// Questions under way at once; more wait their turn (I8).
 const UNDER_WAY_MAX: usize = 64;
@@ -23,20 +24,26 @@ const WHOLE: Duration = Duration::from_secs(20);
 
 /// The servers.
 pub(super) struct Upstream {
-    servers: Vec<SocketAddr>,
+    servers: Vec<Server>,
+    secure: Option<Secure>,
     timeout: Duration,
     attempts: u32,
     slots: Semaphore,
 }
 
 impl Upstream {
-    pub(super) fn new(conf: &Conf, own: &[SocketAddr]) -> Self {
+    pub(super) fn new(conf: &Conf, own: &[Server], secure: Option<Secure>) -> Self {
+        let plain = |address: &SocketAddr| Server {
+            address: *address,
+            how: Asking::Plain,
+        };
         Self {
             servers: if own.is_empty() {
-                conf.servers.clone()
+                conf.servers.iter().map(plain).collect()
             } else {
                 own.to_vec()
             },
+            secure,
             timeout: conf.timeout,
             attempts: conf.attempts,
             slots: Semaphore::new(UNDER_WAY_MAX),
@@ -51,37 +58,47 @@ impl Upstream {
         for _ in 0..self.attempts {
             for server in &self.servers {
                 let end = end.min(Instant::now() + self.timeout);
-                if let Ok(Some(message)) = timeout_at(end, ask_one(*server, &query)).await {
+                if let Ok(Some(message)) = timeout_at(end, self.ask_one(server, &query)).await {
                     return Some(message);
                 }
             }
         }
         None
     }
-}
 
-async fn ask_one(server: SocketAddr, query: &Query) -> Option<Message> {
-    let mut id = [0u8; 2];
-    getrandom::fill(&mut id).ok()?;
-    let id = u16::from_be_bytes(id);
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(query.clone());
-    let mut edns = Edns::new();
-    edns.set_max_payload(DATAGRAM_MAX);
-    message.edns = Some(edns);
-    let question = message.to_vec().ok()?;
-    let answer = over_udp(server, &question, id, query).await?;
-    let answer = if answer.metadata.truncation {
-        over_tcp(server, &question, id, query).await?
-    } else {
-        answer
-    };
-    matches!(
-        answer.metadata.response_code,
-        ResponseCode::NoError | ResponseCode::NXDomain
-    )
-    .then_some(answer)
+    async fn ask_one(&self, server: &Server, query: &Query) -> Option<Message> {
+        let mut id = [0u8; 2];
+        getrandom::fill(&mut id).ok()?;
+        let id = u16::from_be_bytes(id);
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(query.clone());
+        let mut edns = Edns::new();
+        edns.set_max_payload(DATAGRAM_MAX);
+        message.edns = Some(edns);
+        let question = message.to_vec().ok()?;
+        let answer = match &server.how {
+            Asking::Plain => {
+                let answer = over_udp(server.address, &question, id, query).await?;
+                match answer.metadata.truncation {
+                    true => over_tcp(server.address, &question, id, query).await?,
+                    false => answer,
+                }
+            }
+            Asking::Tls(_) | Asking::Https(..) => match self.secure.as_ref()?.ask(server, &question).await {
+                Ok(bytes) => read(&bytes, id, query)?,
+                Err(error) => {
+                    tracing::debug!(%error, server = %server.address, "a resolver did not answer");
+                    return None;
+                }
+            },
+        };
+        matches!(
+            answer.metadata.response_code,
+            ResponseCode::NoError | ResponseCode::NXDomain
+        )
+        .then_some(answer)
+    }
 }
 
 /// An answer to this very question; anything else is somebody's guess.
@@ -120,13 +137,6 @@ async fn over_udp(server: SocketAddr, question: &[u8], id: u16, query: &Query) -
 
 async fn over_tcp(server: SocketAddr, question: &[u8], id: u16, query: &Query) -> Option<Message> {
     let mut stream = TcpStream::connect(server).await.ok()?;
-    let len = u16::try_from(question.len()).ok()?;
-    stream
-        .write_all(&[&len.to_be_bytes()[..], question].concat())
-        .await
-        .ok()?;
-    let len = stream.read_u16().await.ok()?;
-    let mut bytes = vec![0u8; len.into()];
-    stream.read_exact(&mut bytes).await.ok()?;
+    let bytes = framed(&mut stream, question).await.ok()?;
     read(&bytes, id, query)
 }

@@ -136,7 +136,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         mode: if mode == Mode::Enforce { "enforce" } else { "audit" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let plan = plan(&options, &features, &profile, &program, &cwd)?;
+    let plan = plan(&options, &features, &profile, &policy, &program, &cwd)?;
     // Port 53 needs rights that are given up soon.
     let resolver = (policy.looks_up() || mode == Mode::Audit)
         .then(|| {
@@ -199,12 +199,16 @@ fn plan(
     options: &Options,
     features: &Features,
     profile: &Profile,
+    policy: &Policy,
     program: &Path,
     cwd: &Path,
 ) -> Result<Plan, LaunchError> {
     let mut rows = filter::rows(profile.debug);
     if features.landlock_abi < SIGNAL_SCOPE_ABI {
         filter::mediate_signals(&mut rows);
+    }
+    if policy.admits_datagrams() {
+        filter::mediate_messages(&mut rows);
     }
     if crate::faults::off("filter") {
         filter::refuse_nothing(&mut rows);

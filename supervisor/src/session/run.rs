@@ -1,7 +1,7 @@
 //! One session from start to end.
 
 use std::io::{IsTerminal, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use super::launch::{LaunchError, Prepared};
 use crate::approvals::Desk;
 use crate::boundary::{self, Boundary};
 use crate::policy::Mode;
-use crate::sys::notify::Listener;
-use crate::sys::process::{kill, prctl, raise_descriptor_limit, signal_when_readable};
+use crate::sys::notify::{Listener, Tgid};
+use crate::sys::process::{kill, pidfd_getfd, pidfd_open, prctl, raise_descriptor_limit, signal_when_readable};
 
 /// Signals that somebody sends to cavra-run and means for the command.
 const FORWARDED: &[Signal] = &[
@@ -80,7 +80,8 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         Some(Event::Started(child)) => child,
         other => return Err(step("start")(&format!("{other:?}"))),
     };
-    let listener = match receive_listener(&spawned.handover) {
+    let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
+    let listener = match take_listener(&handover, child).map_err(|e| step("seccomp listener")(&e))? {
         Some(listener) => listener,
         None => {
             return Err(match next(&mut events) {
@@ -108,12 +109,12 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     if let Some(resolver) = resolver {
         boundary.resolve_names(resolver).map_err(|e| step("names")(&e))?;
     }
+    boundary.account();
     let shared = boundary.clone();
     control
         .start(desk.clone(), move |pid| shared.tasks.in_tree(pid))
         .map_err(|e| step("control socket")(&e))?;
     boundary::serve(&boundary).map_err(|e| step("threads to answer the tree with")(&e))?;
-    let mut handover = std::os::unix::net::UnixStream::from(spawned.handover);
     handover.write_all(&[1]).map_err(|e| step("go")(&e))?;
 
     let outcome = follow(&mut events, &signals, &spawned.bells, child);
@@ -180,7 +181,7 @@ fn failed(step: Step, errno: i32, options: &super::Options) -> LaunchError {
             error,
         },
         Step::Floor => LaunchError::Landlock(error),
-        Step::Listener | Step::Send => LaunchError::Step {
+        Step::Listener => LaunchError::Step {
             step: "seccomp listener",
             error,
         },
@@ -263,26 +264,16 @@ fn next(events: &mut std::fs::File) -> Option<Event> {
     Event::decode(message)
 }
 
-fn receive_listener(socket: &OwnedFd) -> Option<OwnedFd> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    let mut byte = [0u8; 1];
-    let mut iov = [std::io::IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut iov,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .ok()?;
-    message
-        .cmsgs()
-        .ok()?
-        .find_map(|part| match part {
-            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-            _ => None,
-        })
-        .map(crate::sys::adopt)
+/// Takes the listener out of the child's descriptors, and tells it so.
+fn take_listener(mut handover: &std::os::unix::net::UnixStream, child: i32) -> Result<Option<OwnedFd>, Errno> {
+    let mut number = [0u8; 4];
+    if handover.read_exact(&mut number).is_err() {
+        return Ok(None);
+    }
+    let pidfd = pidfd_open(Tgid(child))?;
+    let listener = pidfd_getfd(pidfd.as_fd(), i32::from_ne_bytes(number))?;
+    handover.write_all(&[1]).map_err(|_| Errno::EPIPE)?;
+    Ok(Some(listener))
 }
 
 /// The terminal's settings at the start, put back at the end whatever the command did to them.

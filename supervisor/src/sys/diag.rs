@@ -1,4 +1,4 @@
-//! Which TCP sockets listen, with their cookies, and under which name a unix socket was bound. sock_diag(7).
+//! Which TCP sockets listen, with their cookies, what went over those that end, and to which names unix sockets were bound. sock_diag(7).
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::check;
-use super::socket::{send_to, socket};
+use super::socket::{send_message, socket};
 
 /// `SOCK_DIAG_BY_FAMILY`, include/uapi/linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
@@ -39,6 +39,82 @@ pub struct Bound {
     pub dev: u64,
     /// The name as it was given to bind(2), which no later rename or link changes.
     pub name: Vec<u8>,
+}
+
+/// Bytes of struct inet_diag_msg, behind which attributes stand; INET_DIAG_INFO, include/uapi/linux/inet_diag.h.
+const MESSAGE: usize = 72;
+const INFO: u16 = 2;
+/// Where struct tcp_info has tcpi_bytes_received, tcpi_bytes_sent and tcpi_bytes_retrans; include/uapi/linux/tcp.h.
+const RECEIVED: usize = 128;
+const SENT: usize = 200;
+const SENT_AGAIN: usize = 208;
+/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY as bits; include/uapi/linux/sock_diag.h.
+const ENDED: u32 = 1 | 1 << 2;
+/// Bytes of news that the kernel keeps for a slow reader.
+const NEWS_MAX: i32 = 1 << 20;
+
+/// What went over a TCP connection: data without what was sent again. The end of the other side's stream counts as a byte received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// To the other end.
+    pub sent: u64,
+    /// From it.
+    pub received: u64,
+}
+
+impl Bytes {
+    /// From the attributes behind a struct inet_diag_msg.
+    fn of(message: &[u8]) -> Option<Self> {
+        let mut rest = message.get(MESSAGE..)?;
+        // struct nlattr, include/uapi/linux/netlink.h: length with the head, type.
+        loop {
+            let len = usize::from(u16::from_ne_bytes(field(rest, 0)?));
+            if u16::from_ne_bytes(field(rest, 2)?) == INFO {
+                let info = rest.get(4..len)?;
+                let number = |at| field(info, at).map(u64::from_ne_bytes);
+                return Some(Self {
+                    sent: number(SENT)?.saturating_sub(number(SENT_AGAIN)?),
+                    received: number(RECEIVED)?,
+                });
+            }
+            rest = rest.get((len.max(4) + 3) & !3..)?;
+        }
+    }
+}
+
+/// News of TCP sockets that end, of the whole network namespace. Needs no rights.
+#[derive(Debug)]
+pub struct Ended(Diag);
+
+impl Ended {
+    /// Listens from now on.
+    pub fn listen() -> Result<Self, Errno> {
+        let diag = Diag::open()?;
+        let mut address = [0u8; 12];
+        let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
+        let (head, groups) = address.split_at_mut(8);
+        head.iter_mut()
+            .zip(family.to_ne_bytes())
+            .for_each(|(to, from)| *to = from);
+        groups.copy_from_slice(&ENDED.to_ne_bytes());
+        super::socket::bind(diag.0.as_fd(), &address)?;
+        super::socket::set_option(diag.0.as_fd(), libc::SO_RCVBUF, NEWS_MAX)?;
+        Ok(Self(diag))
+    }
+
+    /// Waits up to `timeout_ms` (-1: for ever) and tells of each socket that ended; false when none did. ENOBUFS when news were lost.
+    pub fn next(&self, timeout_ms: i32, mut each: impl FnMut(u64, Bytes)) -> Result<bool, Errno> {
+        if !super::socket::poll(self.0.0.as_fd(), libc::POLLIN, timeout_ms)? {
+            return Ok(false);
+        }
+        let mut buf = [0u8; 4096];
+        self.0.receive(&mut buf, |message| {
+            if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
+                each(cookie, bytes);
+            }
+        })?;
+        Ok(true)
+    }
 }
 
 /// A connection to the kernel's list of sockets.
@@ -114,6 +190,29 @@ impl Diag {
         Ok(found)
     }
 
+    /// What went so far over each TCP socket of this network namespace, by cookie.
+    pub fn carried(&self, mut each: impl FnMut(u64, Bytes)) -> Result<(), Errno> {
+        let mut buf = vec![0u8; 32768];
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut request = header(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, family)?;
+            request.resize(HEADER + REQUEST, 0);
+            // The extension INET_DIAG_INFO, and every state.
+            if let Some(extensions) = request.get_mut(HEADER + 2) {
+                *extensions = 1 << (INFO - 1);
+            }
+            if let Some(states) = request.get_mut(HEADER + 4..HEADER + 8) {
+                states.fill(0xff);
+            }
+            self.send(&request)?;
+            while self.receive(&mut buf, |message| {
+                if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
+                    each(cookie, bytes);
+                }
+            })? {}
+        }
+        Ok(())
+    }
+
     fn send(&self, request: &[u8]) -> Result<(), Errno> {
         let mut kernel = [0u8; 12];
         let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
@@ -121,7 +220,7 @@ impl Diag {
             .iter_mut()
             .zip(family.to_ne_bytes())
             .for_each(|(to, from)| *to = from);
-        send_to(self.0.as_fd(), request, 0, &kernel).map(|_| ())
+        send_message(self.0.as_fd(), &kernel, request, &[], 0).map(|_| ())
     }
 
     /// One read of answers; whether more of a dump can follow.
@@ -220,6 +319,38 @@ mod tests {
         let ours = |bound: &&Bound| u64::from(bound.ino) == meta.ino() & 0xffff_ffff && bound.dev == meta.dev();
         let found = found.iter().find(ours).unwrap();
         assert_eq!(found.name, first.to_str().unwrap().as_bytes());
+    }
+
+    #[test]
+    fn what_a_connection_carried_is_told_at_its_end() {
+        use std::io::{Read, Write};
+        let (diag, ended) = (Diag::open().unwrap(), Ended::listen().unwrap());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let id = socket::cookie(client.as_fd()).unwrap();
+        client.write_all(&[1; 70_000]).unwrap();
+        server.read_exact(&mut [0; 70_000]).unwrap();
+        server.write_all(&[2; 300]).unwrap();
+        client.read_exact(&mut [0; 300]).unwrap();
+        let wanted = Bytes {
+            sent: 70_000,
+            received: 300,
+        };
+        let mut found = None;
+        diag.carried(|cookie, bytes| found = found.or((cookie == id).then_some(bytes)))
+            .unwrap();
+        assert_eq!(found, Some(wanted));
+        drop(client);
+        let mut found = None;
+        while found.is_none()
+            && ended
+                .next(20_000, |cookie, bytes| {
+                    found = found.or((cookie == id).then_some(bytes))
+                })
+                .unwrap()
+        {}
+        assert_eq!(found, Some(wanted));
     }
 
     #[test]

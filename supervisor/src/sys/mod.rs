@@ -33,10 +33,3 @@ fn owned(rc: libc::c_long) -> Result<OwnedFd, Errno> {
     // SAFETY: the kernel has just returned this number as a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
-
-/// Takes over a descriptor that has just been received by SCM_RIGHTS.
-#[must_use]
-pub fn adopt(fd: std::os::fd::RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just installed this number for the message that carried it; nobody else knows it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}

@@ -1,6 +1,6 @@
 //! Socket calls on duplicates of a caller's descriptors.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -33,20 +33,57 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }.into()).map(|_| ())
 }
 
-/// `sendto`. send(2).
-pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], flags: i32, address: &[u8]) -> Result<i64, Errno> {
-    // SAFETY: the kernel reads `data.len()` and `address.len()` bytes, which outlive the call.
-    let rc = unsafe {
-        libc::sendto(
-            fd.as_raw_fd(),
-            data.as_ptr().cast(),
-            data.len(),
-            flags | libc::MSG_NOSIGNAL,
-            address.as_ptr().cast(),
-            len(address)?,
-        )
+/// `sendmsg` of one piece of data with ancillary data as it stands in `control` (struct cmsghdr after struct cmsghdr) and an address, either of
+/// which may be empty. sendmsg(2).
+pub fn send_message(
+    fd: BorrowedFd<'_>,
+    address: &[u8],
+    data: &[u8],
+    control: &[u8],
+    flags: i32,
+) -> Result<usize, Errno> {
+    // The kernel wants struct cmsghdr where it copies from nowhere in particular: no alignment is asked of `control`.
+    let pointer = |bytes: &[u8]| -> *mut libc::c_void {
+        if bytes.is_empty() {
+            std::ptr::null_mut()
+        } else {
+            bytes.as_ptr().cast_mut().cast()
+        }
     };
-    check(rc as libc::c_long)
+    let mut part = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: zeroes are a valid struct msghdr: null pointers with lengths of nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = pointer(address);
+    message.msg_namelen = len(address)?;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = pointer(control);
+    message.msg_controllen = control.len();
+    // SAFETY: the kernel reads the header and what it points at, `address`, `data` and `control` in their lengths, and writes to none of them.
+    let rc = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL) };
+    usize::try_from(check(rc as libc::c_long)?).map_err(|_| Errno::EIO)
+}
+
+/// `SO_SNDTIMEO`: how long a send may wait; None for as long as it takes. socket(7).
+pub fn send_patience(fd: BorrowedFd<'_>) -> Result<Option<std::time::Duration>, Errno> {
+    let time = nix::sys::socket::getsockopt(&fd, nix::sys::socket::sockopt::SendTimeout)?;
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
+    let patience = std::time::Duration::from_secs(seconds) + std::time::Duration::from_micros(micros);
+    Ok((!patience.is_zero()).then_some(patience))
+}
+
+/// `shutdown(SHUT_WR)` of a datagram socket: from now on it sends nothing, whoever holds it. shutdown(2).
+pub fn mute_for_good(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    match check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }.into()) {
+        // Shut, and told that it was not connected (inet_shutdown, net/ipv4/af_inet.c).
+        Ok(_) | Err(Errno::ENOTCONN) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// `socket`. socket(2).
@@ -59,12 +96,8 @@ pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
 /// SOCK_NONBLOCK. socket(2), shutdown(2).
 pub fn mute(family: i32, flags: i32) -> Result<OwnedFd, Errno> {
     let fd = socket(family, libc::SOCK_DGRAM | flags, libc::IPPROTO_UDP)?;
-    // SAFETY: no memory is passed.
-    match check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }.into()) {
-        // Shut, and told that it was not connected (inet_shutdown, net/ipv4/af_inet.c).
-        Ok(_) | Err(Errno::ENOTCONN) => Ok(fd),
-        Err(errno) => Err(errno),
-    }
+    mute_for_good(fd.as_fd())?;
+    Ok(fd)
 }
 
 /// The state of a TCP socket as `TCP_INFO` numbers it; include/net/tcp_states.h. tcp(7).

@@ -29,7 +29,7 @@ pub(in crate::boundary) fn bind_unix(
     address: &[u8],
     path: &CallerPath,
 ) -> Result<(), Stop> {
-    let held = call.view().resolve(libc::AT_FDCWD, path, Last::Keep)?;
+    let held = call.view().resolve(libc::AT_FDCWD, path, Last::Name)?;
     let Some((dir, last)) = held.entry else {
         return Err(Errno::EADDRINUSE.into());
     };

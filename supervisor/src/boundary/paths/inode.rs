@@ -42,11 +42,23 @@ impl Call<'_> {
         Ok(Object { fd, stat, via: None })
     }
 
+    /// The object behind a descriptor that is more than O_PATH.
+    fn opened(&self, number: i32) -> Result<Object, Stop> {
+        let object = self.held(number)?;
+        if fs::status_flags(self.duplicate(number)?.as_fd())? & libc::O_PATH != 0 {
+            return Err(Errno::EBADF.into());
+        }
+        Ok(object)
+    }
+
     /// The object behind a descriptor that is to be changed by it, and a duplicate to do it on.
     fn changed(&self, operation: &'static str) -> Result<OwnedFd, Stop> {
         let object = self.held(self.int(0))?;
-        self.permit_change(operation, &object)?;
         let duplicate = self.duplicate(self.int(0))?;
+        if fs::status_flags(duplicate.as_fd())? & libc::O_PATH != 0 {
+            return Err(Errno::EBADF.into());
+        }
+        self.permit_change(operation, &object)?;
         // The number may mean another file by now: what was decided is what is changed.
         if fs::fstat(duplicate.as_fd())?.id == object.stat.id {
             Ok(duplicate)
@@ -205,7 +217,7 @@ pub(in crate::boundary) fn utimes(call: &Call<'_>) -> Result<Reply, Stop> {
 pub(in crate::boundary) fn futimesat(call: &Call<'_>) -> Result<Reply, Stop> {
     let times = timespecs(call, call.pointer(2), 1000)?;
     let object = if call.arg(1) == 0 {
-        call.held(call.int(0))?
+        call.opened(call.int(0))?
     } else {
         call.target(call.int(0), 1, Last::Follow)?
     };
@@ -214,16 +226,19 @@ pub(in crate::boundary) fn futimesat(call: &Call<'_>) -> Result<Reply, Stop> {
 
 pub(in crate::boundary) fn utimensat(call: &Call<'_>) -> Result<Reply, Stop> {
     let flags = call.int(3);
-    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let times = timespecs(call, call.pointer(2), 1)?;
     if times.is_some_and(|times| times.iter().all(|time| time.tv_nsec == libc::UTIME_OMIT)) {
         return Ok(Reply::Value(0));
     }
+    if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     // Without a path the descriptor itself is meant: futimens.
     let object = if call.arg(1) == 0 {
-        call.held(call.int(0))?
+        if flags != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        call.opened(call.int(0))?
     } else {
         call.target_at(call.int(0), 1, flags)?
     };

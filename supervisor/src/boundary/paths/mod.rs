@@ -39,7 +39,7 @@ impl Call<'_> {
 
     /// The entry of a path whose last component is created, removed or renamed, and its canonical name.
     fn entry(&self, dirfd: i32, arg: usize) -> Result<Entry, Stop> {
-        let held = self.lookup(dirfd, arg, Last::Keep)?;
+        let held = self.lookup(dirfd, arg, Last::Name)?;
         let Some((dir, last)) = held.entry else {
             // `/`, `.` and `..`: they exist and have no entry of their own.
             return Err(Errno::EBUSY.into());

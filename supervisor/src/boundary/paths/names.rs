@@ -49,7 +49,8 @@ fn remove(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32) -> Result<Reply, 
     if entry.object.is_none() {
         return Err(Errno::ENOENT.into());
     }
-    call.permit_entry("delete", &entry)?;
+    let name = Name::Path(entry.canonical.clone());
+    call.permit(FileOp::Delete, "delete", &name, None)?;
     fs::unlink(entry.dir.as_fd(), entry.name()?.as_c_str(), flags)?;
     Ok(Reply::Value(0))
 }
@@ -66,6 +67,8 @@ fn new_entry(call: &Call<'_>, dirfd: i32, arg: usize) -> Result<super::Entry, St
     match call.entry(dirfd, arg) {
         Err(Stop::Errno(Errno::EBUSY)) => Err(Errno::EEXIST.into()),
         Ok(entry) if entry.object.is_some() => Err(Errno::EEXIST.into()),
+        // procfs makes nothing, whatever a rule says.
+        Ok(entry) if entry.canonical.starts_with(b"/proc/") => Err(Errno::ENOENT.into()),
         other => other,
     }
 }
@@ -88,12 +91,19 @@ pub(in crate::boundary) fn mknodat(call: &Call<'_>) -> Result<Reply, Stop> {
 
 fn make_node(call: &Call<'_>, dirfd: i32, arg: usize, mode: u64) -> Result<Reply, Stop> {
     let mode = u32::try_from(mode & 0o177_777).unwrap_or(0);
-    if !matches!(mode & libc::S_IFMT, 0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK) {
-        return Err(Errno::EPERM.into());
-    }
+    let device = match mode & libc::S_IFMT {
+        0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK => false,
+        libc::S_IFCHR | libc::S_IFBLK => true,
+        libc::S_IFDIR => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    };
     let entry = new_entry(call, dirfd, arg)?;
     if entry.slash {
         return Err(Errno::ENOENT.into());
+    }
+    if device {
+        fs::may(entry.dir.as_fd(), libc::W_OK | libc::X_OK)?;
+        return Err(Errno::EPERM.into());
     }
     call.permit_entry("mknod", &entry)?;
     call.with_umask(|| fs::mknod(entry.dir.as_fd(), &entry.last, mode))?;
@@ -158,6 +168,9 @@ fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) 
     let entry = new_entry(call, new.0, new.1)?;
     if entry.slash {
         return Err(Errno::ENOENT.into());
+    }
+    if fs::fstat(entry.dir.as_fd())?.id.dev != object.stat.id.dev {
+        return Err(Errno::EXDEV.into());
     }
     let origin = name(object.fd.as_fd(), &object.stat)?;
     if let Name::Path(_) = origin {

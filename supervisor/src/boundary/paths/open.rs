@@ -80,6 +80,7 @@ pub(in crate::boundary) fn creat(call: &Call<'_>) -> Result<Reply, Stop> {
 
 fn legacy(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32, mode: u64) -> Result<Reply, Stop> {
     let flags = flags & VALID;
+    possible(flags)?;
     let creates = flags & (libc::O_CREAT | TMPFILE_BIT) != 0;
     let mode = if creates {
         u32::try_from(mode & 0o7777).unwrap_or(0)
@@ -96,6 +97,21 @@ fn legacy(call: &Call<'_>, dirfd: i32, arg: usize, flags: i32, mode: u64) -> Res
             resolve: 0,
         },
     )
+}
+
+/// Flags that no open takes together; build_open_flags, fs/open.c. The kernel tells before it reads the path.
+fn possible(flags: i32) -> Result<(), Errno> {
+    if flags & libc::O_PATH != 0 {
+        return Ok(());
+    }
+    let unwritable = flags & libc::O_ACCMODE == libc::O_RDONLY;
+    let directory = flags & libc::O_DIRECTORY != 0;
+    let unnamed = flags & TMPFILE_BIT != 0;
+    if unnamed && (!directory || unwritable) || flags & libc::O_CREAT != 0 && (directory || unnamed) {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(())
+    }
 }
 
 /// `openat2(dirfd, path, how, size)`: the structure is copied once; sizes and unknown bytes as copy_struct_from_user, include/linux/uaccess.h.
@@ -132,8 +148,15 @@ pub(in crate::boundary) fn openat2(call: &Call<'_>) -> Result<Reply, Stop> {
         return Err(Errno::EINVAL.into());
     }
     if flags32 & libc::O_PATH != 0 {
+        if flags32 & !(libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC) != 0 {
+            return Err(Errno::EINVAL.into());
+        }
         // Such a descriptor can not be installed (K18), and the kernel must not read these flags again: openat has them in a register.
         return Err(Errno::ENOSYS.into());
+    }
+    possible(flags32)?;
+    if resolve & how::CACHED != 0 && flags32 & (libc::O_TRUNC | libc::O_CREAT | TMPFILE_BIT) != 0 {
+        return Err(Errno::EAGAIN.into());
     }
     let mode = u32::try_from(mode).map_err(|_| Errno::EINVAL)?;
     perform(
@@ -160,7 +183,7 @@ fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
         let held = lookup(call, open)?;
         match held.object {
             Some(_) => return existing(call, open, held),
-            None if open.has(libc::O_CREAT) && !open.has(libc::O_DIRECTORY) => {
+            None if open.has(libc::O_CREAT) => {
                 if let Some(reply) = create(call, open, held)? {
                     return Ok(reply);
                 }
@@ -253,6 +276,11 @@ fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
     } else {
         Last::Follow
     };
+    if open.resolve == 0 && open.has(libc::O_CREAT) && open.path.bytes().ends_with(b"/") {
+        // No file has such a name, whatever is there.
+        call.view().resolve(open.dirfd, &open.path, Last::Name)?;
+        return Err(Errno::EISDIR.into());
+    }
     if open.resolve == 0 {
         return Ok(call.view().resolve(open.dirfd, &open.path, last)?);
     }
@@ -261,11 +289,17 @@ fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
 
 /// With resolve flags the kernel walks, on the supervisor's copy of the path and from the held folder; nothing has an effect yet.
 fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
-    let start = call.view().start(open.dirfd)?;
-    let resolve = open.resolve | how::NO_MAGICLINKS;
     let path = open.path.as_c_str();
+    // An absolute path does not look at the descriptor, unless that is the root.
+    let start = if path.to_bytes().starts_with(b"/") && open.resolve & how::IN_ROOT == 0 {
+        None
+    } else {
+        Some(call.view().start(open.dirfd)?)
+    };
+    let start = start.as_ref().map_or(At::Root, |start| At::Dir(start.as_fd()));
+    let resolve = open.resolve | how::NO_MAGICLINKS;
     let keep = if last == Last::Keep { libc::O_NOFOLLOW } else { 0 };
-    match fs::open(At::Dir(start.as_fd()), path, libc::O_PATH | keep, 0, resolve) {
+    match fs::open(start, path, libc::O_PATH | keep, 0, resolve) {
         Ok(fd) => {
             let stat = fs::fstat(fd.as_fd())?;
             Ok(Held {
@@ -289,13 +323,7 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
                 return Err(Errno::ENOENT.into());
             }
             let parent = call.c(parent)?;
-            let dir = fs::open(
-                At::Dir(start.as_fd()),
-                &parent,
-                libc::O_PATH | libc::O_DIRECTORY,
-                0,
-                resolve,
-            )?;
+            let dir = fs::open(start, &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
             let last = call.c(last)?;
             match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
                 Err(Errno::ENOENT) => Ok(Held {
@@ -364,11 +392,15 @@ fn create(call: &Call<'_>, open: &Open, held: Held) -> Result<Option<Reply>, Sto
         return Err(Errno::EISDIR.into());
     }
     let canonical = Name::Path(entry_name(dir.as_fd(), &last)?);
+    if canonical.bytes().starts_with(b"/proc/") {
+        return Err(Errno::ENOENT.into());
+    }
     call.permit(FileOp::Write, "create", &canonical, None)?;
     if open.flags & libc::O_ACCMODE == libc::O_RDWR {
         call.permit(FileOp::Read, "create", &canonical, None)?;
     }
-    let flags = (open.flags & !libc::O_TRUNC) | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    // O_EXCL follows no link; O_NOFOLLOW would show in F_GETFL.
+    let flags = (open.flags & !libc::O_TRUNC) | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY;
     match call.with_umask(|| fs::open(At::Dir(dir.as_fd()), &last, flags, open.mode, 0)) {
         Ok(fd) => Ok(Some(Reply::Descriptor {
             fd,

@@ -32,8 +32,21 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
     if flags & !known != 0 || flags & known == known {
         return Err(Errno::EINVAL.into());
     }
-    let from = call.entry(old.0, old.1)?;
-    let to = call.entry(new.0, new.1)?;
+    // The way to both is gone before either's last component is looked at.
+    let busy = |entry: &Result<Entry, Stop>| matches!(entry, Err(Stop::Errno(Errno::EBUSY)));
+    let (from, to) = (call.entry(old.0, old.1), call.entry(new.0, new.1));
+    if busy(&from) && !busy(&to) {
+        to?;
+        return Err(Errno::EBUSY.into());
+    }
+    let from = from?;
+    if busy(&to) && flags & libc::RENAME_NOREPLACE != 0 {
+        return Err(Errno::EEXIST.into());
+    }
+    let to = to?;
+    if fs::fstat(from.dir.as_fd())?.id.dev != fs::fstat(to.dir.as_fd())?.id.dev {
+        return Err(Errno::EXDEV.into());
+    }
     if from.object.is_none() {
         return Err(Errno::ENOENT.into());
     }

@@ -107,6 +107,7 @@ fn probe(record: &Record, place: &Place) -> Option<Probe> {
     match record.action_type.as_str() {
         "read_file" if Path::new(&record.target).is_dir() => Some(Probe::Names(path())),
         "read_file" => Some(Probe::File(FileOp::Read, path())),
+        "write_file" if record.requested_operation == "delete" => Some(Probe::File(FileOp::Delete, path())),
         "write_file" => Some(Probe::File(FileOp::Write, path())),
         "execute_command" | "git_operation" => {
             let argv = record.argv.as_ref()?.iter().map(|word| unprintable(word));

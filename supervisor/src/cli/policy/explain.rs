@@ -40,6 +40,7 @@ pub(in crate::cli) struct Explain {
 enum Kind {
     Read,
     Write,
+    Delete,
     Execute,
     Connect,
     Bind,
@@ -58,6 +59,7 @@ impl Explain {
             let probe = match kind {
                 Kind::Read => file(FileOp::Read),
                 Kind::Write => file(FileOp::Write),
+                Kind::Delete => file(FileOp::Delete),
                 Kind::Execute => Probe::command(&self.what, &cwd),
                 Kind::Connect | Kind::Bind => {
                     let op = if kind == Kind::Bind {
@@ -138,6 +140,9 @@ fn draw(request: &str, explanation: &Explanation, style: Style) -> String {
         for entry in list {
             let _ = writeln!(text, "  {name:<11} {}", harmless(entry));
         }
+    }
+    if let Some(everywhere) = explanation.everywhere {
+        let _ = writeln!(text, "  {:<11} {everywhere}", "everywhere");
     }
     text + &format!("  enforced    {}\n", explanation.mechanism)
 }

@@ -97,7 +97,7 @@ fn a_command_made_from_the_table_is_read_as_what_it_was_made_from() {
             ..Command::default()
         };
         let meaning = meaning(Table::shipped(), &command);
-        if meaning.unreadable || !meaning.lines.iter().any(|line| line == plain.as_bytes()) {
+        if meaning.unreadable || !meaning.lines.iter().any(|line| line.text == plain.as_bytes()) {
             wrong.push((words.join(" "), plain, meaning.unreadable));
         }
     }

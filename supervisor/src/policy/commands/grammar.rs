@@ -1,5 +1,7 @@
 //! How programs read the options in front of their first operand, as data, and one reader for all of them.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 /// Places at which a command line's operand may begin, where the table does not know its options; the two plain readings (each unknown
@@ -131,6 +133,46 @@ impl Grammar {
                 Word::Unknown => at += step,
             }
         }
+    }
+
+    /// The first operand's index (the number of words where there is none) and the options in front of it by their listed names, where no
+    /// other reading of the words exists: each option is listed, and none may be abbreviated, have a value that is not its own, or be a stop.
+    pub(super) fn certainly<'w>(&self, words: &[&'w [u8]], start: usize) -> Option<(usize, Vec<Cow<'w, [u8]>>)> {
+        let mut options = Vec::new();
+        let mut at = start;
+        while let Some(word) = words.get(at) {
+            match *word {
+                b"--" => return Some((at + 1, options)),
+                [b'-', b'-', ..] => {
+                    let end = word.iter().position(|byte| *byte == b'=');
+                    let name = word.get(..end.unwrap_or(word.len()))?;
+                    let (valued, flag) = (has(&self.valued, name), has(&self.flags, name));
+                    if valued == flag || (flag && end.is_some()) {
+                        return None;
+                    }
+                    options.push(Cow::Borrowed(name));
+                    at += if valued && end.is_none() { 2 } else { 1 };
+                }
+                [b'-', letters @ ..] if !letters.is_empty() && self.style == Style::Gnu => {
+                    at += 1;
+                    for (index, letter) in letters.iter().enumerate() {
+                        let name = [b'-', *letter];
+                        let (valued, flag) = (has(&self.valued, &name), has(&self.flags, &name));
+                        if valued == flag {
+                            return None;
+                        }
+                        options.push(Cow::Owned(name.to_vec()));
+                        if valued {
+                            at += usize::from(index + 1 == letters.len());
+                            break;
+                        }
+                    }
+                }
+                [b'-', ..] => return None,
+                _ => break,
+            }
+        }
+        (at <= words.len()).then_some((at, options))
     }
 
     fn word(&self, word: &[u8]) -> Word {

@@ -37,13 +37,22 @@ const LINES_BYTES_MAX: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Meaning {
     /// Its spellings as lines, the one as given first.
-    pub(super) lines: Vec<Vec<u8>>,
+    pub(super) lines: Vec<Line>,
     /// The branches that it would change in other repositories; empty for what is no push.
     pub(super) pushes: Vec<PushTarget>,
     /// It has more readings than any command that runs: to be refused.
     pub(super) unreadable: bool,
     /// What runs for certain: what an allow goes by.
     pub(super) program: Program,
+}
+
+/// One spelling, ready for patterns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// What a rule's patterns see, and its exceptions.
+    pub(super) text: Vec<u8>,
+    /// What its exceptions see too: the command by what it does, `git config --list` for `git config --local -z --list`.
+    pub(super) mode: Option<Vec<u8>>,
 }
 
 /// Reads a command by the rows of `table`; what a push means, by the repository on disk.
@@ -69,9 +78,17 @@ fn meaning_in(repo: &dyn Repo, table: &Table, command: &Command<'_>) -> Meaning 
             Cow::Owned(second) => Some(second),
             Cow::Borrowed(_) => None,
         };
-        bytes += second.as_ref().map_or(0, Vec::len);
-        meaning.lines.push(line);
-        meaning.lines.extend(second);
+        let mode = spelling.mode().map(|mode| {
+            let mut line = Vec::new();
+            mode.write(command, &mut line);
+            line
+        });
+        bytes += second.as_ref().map_or(0, Vec::len) + mode.as_ref().map_or(0, Vec::len);
+        let lines = std::iter::once(line).chain(second);
+        meaning.lines.extend(lines.map(|text| Line {
+            text,
+            mode: mode.clone(),
+        }));
         if bytes > LINES_BYTES_MAX {
             meaning.unreadable = true;
             break;

@@ -46,6 +46,8 @@ pub(super) struct Reading<'a> {
 pub(super) struct Spelling<'a> {
     head: Vec<Cow<'a, [u8]>>,
     rest: usize,
+    /// The same command by what it does, where that is beyond doubt: what a rule's exceptions see too.
+    mode: Option<Box<Self>>,
 }
 
 /// A command inside a command line: the names of its program, and where its arguments begin.
@@ -62,7 +64,18 @@ impl<'a> Spelling<'a> {
         Self {
             head: words,
             rest: usize::MAX,
+            mode: None,
         }
+    }
+
+    /// Words, and the caller's arguments from `rest` on.
+    fn from(head: Vec<Cow<'a, [u8]>>, rest: usize) -> Self {
+        Self { head, rest, mode: None }
+    }
+
+    /// The spelling by what the command does.
+    pub(super) fn mode(&self) -> Option<&Self> {
+        self.mode.as_deref()
     }
 
     /// Writes the line into `out`: words joined by single spaces, blanks at both ends removed.
@@ -114,17 +127,35 @@ impl<'a> Reader<'_, 'a> {
             depth: 0,
         }];
         if self.command.argv.first().is_none_or(|first| first.is_empty()) {
-            add(&mut out.spellings, Vec::new(), 1);
+            add(&mut out.spellings, Spelling::from(Vec::new(), 1));
         }
         let mut at = 0;
         while let Some(inner) = all.get(at).cloned() {
             at += 1;
             let words = self.command.argv.get(inner.arguments..).unwrap_or_default();
             for name in &inner.names {
-                add(&mut out.spellings, vec![Cow::Borrowed(name)], inner.arguments);
+                let given = out.spellings.len();
+                let mut whole = Spelling::from(vec![Cow::Borrowed(name)], inner.arguments);
+                // The line as given, in its place in front of what it also means.
+                out.spellings.push(whole.clone());
+                let mut modes: Vec<Option<Spelling<'a>>> = Vec::new();
                 for program in self.table.programs(name) {
-                    self.verbs(program, name, words, inner.arguments, out);
+                    modes.extend(self.verbs(program, name, words, inner.arguments, out));
                     self.wrapped(program, &inner, words, &mut all, out);
+                }
+                modes.dedup();
+                if let [Some(mode)] = modes.as_slice() {
+                    whole.mode = Some(Box::new(mode.clone()));
+                }
+                let known = out
+                    .spellings
+                    .iter()
+                    .enumerate()
+                    .any(|(at, old)| at != given && *old == whole);
+                if known {
+                    out.spellings.remove(given);
+                } else if let Some(place) = out.spellings.get_mut(given) {
+                    *place = whole;
                 }
             }
             for push in push::pushes(&inner.names, words, self.command, self.repo) {
@@ -191,11 +222,20 @@ impl<'a> Reader<'_, 'a> {
         words: &[&'a [u8]],
         arguments: usize,
         out: &mut Reading<'a>,
-    ) {
+    ) -> Vec<Option<Spelling<'a>>> {
         let (verbs, cut) = tools::verbs(program, words);
         out.cut |= cut;
         self.added_words(program, name, words, &verbs, out);
-        for Verb { words: verb, rest } in verbs {
+        let mut modes = Vec::new();
+        for verb in verbs {
+            let mode = tools::mode(program, &verb, words).filter(|_| !cut);
+            let mode = mode.map(|mode| {
+                let head = [Some(*name), Some(mode.verb), mode.chosen].into_iter().flatten();
+                Spelling::from(head.map(Cow::Borrowed).collect(), arguments + mode.operands)
+            });
+            modes.push(mode.clone());
+            let mode = mode.map(Box::new);
+            let Verb { words: verb, rest, .. } = verb;
             if let (Some(aliases), Some((last, before))) = (&program.aliases, verb.split_last())
                 && !tools::is_own(program, last)
             {
@@ -210,15 +250,17 @@ impl<'a> Reader<'_, 'a> {
             if program.ignores_case && verb.iter().any(|word| word.iter().any(u8::is_ascii_uppercase)) {
                 let lower = verb.iter().map(|word| Cow::Owned(word.to_ascii_lowercase()));
                 let head = std::iter::once(Cow::Borrowed(*name)).chain(lower).collect();
-                add(&mut out.spellings, head, arguments + rest);
+                add(&mut out.spellings, Spelling::from(head, arguments + rest));
             }
             // The same line as without looking for a verb.
             if words.get(..rest).is_some_and(|given| given == verb) {
                 continue;
             }
             let head = std::iter::once(*name).chain(verb).map(Cow::Borrowed).collect();
-            add(&mut out.spellings, head, arguments + rest);
+            let spelling = Spelling::from(head, arguments + rest);
+            add(&mut out.spellings, Spelling { mode, ..spelling });
         }
+        modes
     }
 
     /// Words that a variable adds behind the verb, or in its place.
@@ -298,8 +340,13 @@ impl<'a> Reader<'_, 'a> {
                 out.cut = true;
                 return;
             }
-            spelling.write(&command, &mut line);
-            add(&mut out.spellings, vec![Cow::Owned(line.clone())], usize::MAX);
+            let mut whole = |spelling: &Spelling<'_>| {
+                spelling.write(&command, &mut line);
+                Spelling::of(vec![Cow::Owned(line.clone())])
+            };
+            let mode = spelling.mode().map(|mode| Box::new(whole(mode)));
+            let spelling = whole(spelling);
+            add(&mut out.spellings, Spelling { mode, ..spelling });
         }
         for push in reading.pushes {
             if !out.pushes.contains(&push) {
@@ -309,8 +356,7 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-fn add<'a>(all: &mut Vec<Spelling<'a>>, head: Vec<Cow<'a, [u8]>>, rest: usize) {
-    let spelling = Spelling { head, rest };
+fn add<'a>(all: &mut Vec<Spelling<'a>>, spelling: Spelling<'a>) {
     if !all.contains(&spelling) {
         all.push(spelling);
     }

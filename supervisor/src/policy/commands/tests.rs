@@ -37,7 +37,7 @@ fn read(command: &Command<'_>, repo: &On) -> Meaning {
 fn spellings(command: &Command<'_>) -> Vec<Vec<u8>> {
     let meaning = read(command, &On("topic", Config::default()));
     assert!(!meaning.unreadable);
-    meaning.lines
+    meaning.lines.into_iter().map(|line| line.text).collect()
 }
 
 /// Splits a row as a shell would.
@@ -778,7 +778,7 @@ fn a_packs_rows_add_readings_and_take_none() {
     ] {
         with(row, &[], |command| {
             let lines = meaning_in(&On("topic", Config::default()), &table, command).lines;
-            assert!(lines.iter().any(|line| line == wanted.as_bytes()), "{row}");
+            assert!(lines.iter().any(|line| line.text == wanted.as_bytes()), "{row}");
         });
     }
 }

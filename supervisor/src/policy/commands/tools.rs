@@ -9,6 +9,8 @@ const READINGS_MAX: usize = 256;
 pub(super) struct Verb<'a> {
     /// The verb's words, options between them left out.
     pub(super) words: Vec<&'a [u8]>,
+    /// Index of the first word after its first one.
+    pub(super) first: usize,
     /// Index of the first word after it.
     pub(super) rest: usize,
 }
@@ -28,10 +30,12 @@ pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'
         let Some(word) = words.get(at) else { continue };
         last.push(Verb {
             words: vec![*word],
+            first: at + 1,
             rest: at + 1,
         });
         last.extend(abbreviated(program, word).map(|verb| Verb {
             words: vec![verb],
+            first: at + 1,
             rest: at + 1,
         }));
     }
@@ -43,6 +47,7 @@ pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'
             for at in program.grammar.plain_operands(words, verb.rest) {
                 let read = Verb {
                     words: verb.words.iter().copied().chain(words.get(at).copied()).collect(),
+                    first: verb.first,
                     rest: at + 1,
                 };
                 if !longer.contains(&read) {
@@ -58,6 +63,45 @@ pub(super) fn verbs<'a>(program: &'a Program, words: &[&'a [u8]]) -> (Vec<Verb<'
     let others: Vec<Verb<'a>> = all.iter().flat_map(|verb| meant(program, verb, words)).collect();
     all.extend(others);
     (all, cut)
+}
+
+/// What a verb does, where its options say so beyond doubt.
+pub(super) struct Mode<'a> {
+    /// The verb's first word.
+    pub(super) verb: &'a [u8],
+    /// The option that chooses; none where the operands alone say it.
+    pub(super) chosen: Option<&'a [u8]>,
+    /// Index of the first operand.
+    pub(super) operands: usize,
+}
+
+/// What a verb with modes does.
+pub(super) fn mode<'a>(program: &'a Program, verb: &Verb<'a>, words: &[&'a [u8]]) -> Option<Mode<'a>> {
+    let first = *verb.words.first()?;
+    let (_, modes) = program.modes.iter().find(|(name, _)| **name == *first)?;
+    let (at, options) = modes.grammar.certainly(words, verb.first)?;
+    let mut chosen: Option<&[u8]> = None;
+    for option in options {
+        let Some(mode) = modes.chosen.get(option.as_ref()) else {
+            continue;
+        };
+        if chosen.is_some_and(|other| other != &**mode) {
+            return None;
+        }
+        chosen = Some(mode);
+    }
+    let operands = words.get(at..).unwrap_or_default();
+    // An operand that looks like an option, or one with options of its own, would make another command of the line.
+    let strange = |word: &&&[u8]| word.starts_with(b"-") || has(&modes.verbs, word);
+    if chosen.is_none() && operands.first().filter(strange).is_some() {
+        return None;
+    }
+    let one = modes.one.as_deref().filter(|_| operands.len() == 1);
+    Some(Mode {
+        verb: first,
+        chosen: chosen.or(one),
+        operands: at,
+    })
 }
 
 /// The verbs that an unknown word abbreviates.
@@ -97,6 +141,7 @@ fn meant<'a>(program: &'a Program, verb: &Verb<'a>, words: &[&[u8]]) -> Vec<Verb
     let same = program.same.iter().filter(|(same, _)| is(same));
     same.map(|(_, other)| Verb {
         words: other.iter().map(AsRef::as_ref).collect(),
+        first: verb.first,
         rest: verb.rest,
     })
     .collect()

@@ -1,0 +1,79 @@
+"""Single calls: benches/micro.c under each side."""
+import shutil, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+from .report import Result, rotated
+
+# name: operation, callers, turns a batch, compared with, budget, stretch
+TABLE = {
+    "absolute": ("absolute", "1", 300, "floor", 1.25, 1.10), "relative": ("relative", "1", 300, "floor", 1.6, 1.35),
+    "deep": ("deep", "1", 300, "floor", 1.6, 1.35), "symlink": ("symlink", "1", 300, "floor", 1.6, 1.35),
+    "missing": ("missing", "1", 300, "floor", None, None), "openat2": ("openat2", "1", 300, "native", None, None),
+    "create": ("create", "1", 100, "native", None, None), "rename": ("rename", "1", 100, "native", None, None),
+    "mkdir": ("mkdir", "1", 100, "native", None, None), "static": ("static", "1", 20, "native", None, None),
+    "dynamic": ("dynamic", "1", 20, "native", 1.25, 1.15), "script": ("script", "1", 20, "native", None, None),
+    "tcp": ("tcp", "1", 100, "native", 2.0, 1.6), "unix": ("unix", "1", 100, "native", None, None),
+    "udp": ("udp", "1", 100, "native", None, None),
+    **{name: (name, "1", turns, "filter", 1.03, 1.01) for name, turns in (
+        ("stat", 3000), ("read", 5000), ("write", 5000), ("futex", 10000), ("mmap", 2000), ("fork", 60), ("thread", 200), ("signal", 3000))},
+    **{f"absolute-{n}{kind}": ("absolute", f"{n}{kind}", turns, "floor", 1.11 if n > 2 else None, 1.0)
+       for kind in "pt" for n, turns in ((2, 300), (8, 100), (64, 20))},
+    "held": ("held", "1", 300, "floor", None, None),
+}
+TITLES = {
+    "absolute": "open + close, absolute", "relative": "open + close, relative", "deep": "open + close, relative, 5 deep",
+    "symlink": "open + close through a symlink", "missing": "open of what is not there", "openat2": "openat2 + close",
+    "create": "create + unlink", "rename": "rename, there and back", "mkdir": "mkdir + rmdir", "static": "posix_spawn + wait, static",
+    "dynamic": "posix_spawn + wait, dynamic", "script": "posix_spawn + wait, script", "tcp": "TCP connect + accept", "unix": "unix connect + accept",
+    "udp": "datagram (refused inside)", "held": "open, beside 100 held approvals",
+    **{f"absolute-{n}{kind}": f"open, {n} {word} at once" for kind, word in (("p", "processes"), ("t", "threads")) for n in (2, 8, 64)},
+}
+ON_FLOOR = {"absolute", "relative", "deep", "symlink", "missing", "openat2", "static", "dynamic", "script", "tcp", "held"}
+UNTRAPPED = {"stat", "read", "write", "futex", "mmap", "fork", "thread", "signal"}
+NAMES = [*TABLE, "memory"]
+
+
+def once(sides, side, op, callers, turns, batches=10):
+    """One start: microseconds a turn, the median of its batches but the first, which meets cold caches."""
+    folder = Path(tempfile.mkdtemp(dir=sides.work))
+    words = sides.words(side, folder, approvals="ask" if op == "held" else "deny")
+    command = words + [str(sides.work / "micro"), op, str(batches), str(turns), str(sides.static), callers]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    shutil.rmtree(folder)
+    if done.returncode:
+        sys.exit(f"{op}, {side}: status {done.returncode}\n{done.stderr}")
+    if op == "held" and side == "cavra-run" and "100 held" not in done.stderr:
+        sys.exit(f"held: the policy did not hold the opens: {done.stderr}")
+    walls = [float(line.split()[0]) for line in done.stdout.splitlines()]
+    return statistics.median(walls[1:] or walls)
+
+
+def measure(sides, names, rounds, soak):
+    for name in names:
+        if name == "memory":
+            yield memory(sides, soak)
+            continue
+        op, callers, turns, base, budget, stretch = TABLE[name]
+        who = ["native"] + ["filter"] * (op in UNTRAPPED) + ["floor"] * (op in ON_FLOOR) + ["cavra-run"] + sides.others
+        seen = {side: [] for side in who}
+        for number in range(rounds):
+            for side in rotated(who, number):
+                seen[side].append(once(sides, side, op, callers, turns))
+        yield Result.ratio("micro", name, TITLES.get(name, f"{name} (not trapped)"), "us", base, budget, stretch, seen)
+
+
+def memory(sides, opens):
+    """The supervisor's resident memory while it answers so many opens."""
+    folder = Path(tempfile.mkdtemp(dir=sides.work))
+    command = sides.words("cavra-run", folder) + [str(sides.work / "micro"), "absolute", "10", str(max(opens // 10, 1)), str(sides.static)]
+    started = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    samples = []
+    while started.poll() is None:
+        for line in Path(f"/proc/{started.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                samples.append(int(line.split()[1]) / 1024)
+        time.sleep(0.05)
+    if started.returncode:
+        sys.exit(f"memory: status {started.returncode}")
+    later = samples[len(samples) // 3:]
+    return Result.level("micro", "memory", f"supervisor's memory, {opens:.0e} opens".replace("e+0", "e"), "MB", 20, 10, later)

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Suites by others and generated calls, natively and inside, in full: everything that tests/compat has, and tests/tools. About two hours.
+#
+#   scripts/compat.sh              all; exit status 3 when a part could not run here (it is named)
+#   scripts/compat.sh WORD...      the cases whose name contains a WORD
+#   CAVRA_SEED=N CAVRA_SEEDS=N     other seeds, more of them; CAVRA_STRESS_SECONDS=N for each stressor (30)
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+[ $# -gt 0 ] || scripts/setup.sh --all || echo "(going on: what is missing is SKIPPED below)"
+cargo build --quiet --workspace --bins || exit 1
+status=0
+CAVRA_SCALE=all cargo test --quiet --package cavra-tests --test compat -- "$@" 2>&1 | tee "$log"
+[ "${PIPESTATUS[0]}" = 0 ] || status=1
+if [ $# = 0 ]; then
+    cargo test --quiet --package cavra-tests --test tools 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" = 0 ] || status=1
+fi
+scripts/totals.sh < "$log"
+if [ "$status" = 0 ] && [ $# = 0 ] && grep -q 'SKIPPED: ' "$log"; then status=3; fi
+exit "$status"

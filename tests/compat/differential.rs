@@ -1,0 +1,135 @@
+//! Calls that follow from a seed (tests/programs/differ.c), natively and in a session that allows everything: each result and the tree that
+//! is left must be the same.
+//!
+//! `CAVRA_SEED` is the first seed, `CAVRA_SEEDS` how many (`cargo test --test compat -- calls`). A seed that showed a difference is kept in
+//! `seeds.txt` and runs each time.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use cavra_tests::*;
+
+use crate::known::{Comparison, Known};
+use crate::{OPEN, number, scale};
+
+const STEPS: &str = "400";
+const KNOWN: &str = include_str!("differences/calls.txt");
+const KEPT: &str = include_str!("seeds.txt");
+/// Seeds of one session.
+const BATCH: usize = 20;
+const DEADLINE: Duration = Duration::from_secs(600);
+
+pub fn cases() -> Vec<Case> {
+    cases![random_calls_end_as_natively, a_planted_difference_is_found]
+}
+
+/// Builds the program into the stage.
+fn differ(stage: &Stage) -> PathBuf {
+    let out = stage.at("bin/differ");
+    let status = Command::new("cc")
+        .args(["-std=gnu17", "-O2", "-pthread", "-Wno-unused-result", "-o"])
+        .arg(&out)
+        .arg(places::repository().join("tests/programs/differ.c"))
+        .status();
+    assert!(status.expect("cc").success(), "differ does not compile");
+    out
+}
+
+/// Each seed in a folder of its own.
+fn script(seeds: &[u64]) -> String {
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    format!(
+        "for s in {}; do mkdir $s && cd $s && differ $s {STEPS} > trace; cd ..; done",
+        seeds.join(" ")
+    )
+}
+
+/// Compares one batch; `pack` is the session's.
+fn compare(user: User, seeds: &[u64], pack: &str, known: &Known, comparison: &mut Comparison) -> Verdict {
+    let (outside, inside) = (Stage::new(user)?, Stage::new(user)?);
+    differ(&outside);
+    differ(&inside);
+    let script = script(seeds);
+    let mut command = outside.command("sh")?;
+    command.args(["-c", &script]);
+    Running::start(command, None).finish(DEADLINE).success();
+    let outcome = inside.session().pack(pack).deadline(DEADLINE).sh(&script)?;
+    outcome.exits(0).verifies();
+    for seed in seeds {
+        let tree = |stage: &Stage| {
+            let look = format!("cd {seed} && differ tree");
+            stage.native(["sh", "-c", &look]).success().stdout
+        };
+        let trace = |stage: &Stage| stage.read(format!("ws/{seed}/trace")).unwrap_or_default();
+        let (native, within) = (trace(&outside), trace(&inside));
+        assert_eq!(
+            native.lines().count().to_string(),
+            STEPS,
+            "seed {seed} natively:\n{native}"
+        );
+        let mut within = within.lines();
+        let same_steps = native.lines().all(|line| {
+            // A step is its call and what came of it.
+            let (call, native) = line.split_once(" = ").unwrap_or((line, ""));
+            let found = within.next().unwrap_or("missing");
+            let (_, found) = found.split_once(" = ").unwrap_or(("", found));
+            let same = comparison.add(
+                known,
+                call.split_once(' ').map_or(call, |(_, call)| call),
+                native,
+                found,
+            );
+            if !same {
+                let last = comparison.unexplained.last_mut().expect("it was just added");
+                *last = format!("seed {seed} step {last}");
+            }
+            // What comes after the first success that was none follows from it.
+            same && (native == found || starts_with_error(native) && starts_with_error(found))
+        });
+        if same_steps {
+            comparison.add(
+                known,
+                &format!("seed {seed}: the tree"),
+                &tree(&outside),
+                &tree(&inside),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn starts_with_error(result: &str) -> bool {
+    result.starts_with('E')
+}
+
+fn random_calls_end_as_natively(user: User) -> Verdict {
+    let first = number("CAVRA_SEED", 1_000);
+    let count = number("CAVRA_SEEDS", scale(40, 2_000));
+    let kept = KEPT.lines().filter(|line| !line.starts_with('#'));
+    let kept = kept.filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let seeds: Vec<u64> = kept.chain(first..first + count).collect();
+    let (known, mut comparison) = (Known::read(KNOWN), Comparison::default());
+    for batch in seeds.chunks(BATCH) {
+        compare(user, batch, OPEN, &known, &mut comparison)?;
+    }
+    comparison.ends("calls from seeds", 1_000);
+    Ok(())
+}
+
+/// A pack that refuses one folder plants what the comparison has to find.
+fn a_planted_difference_is_found(user: User) -> Verdict {
+    let planted =
+        format!("{OPEN}rules: [{{id: planted, action: write_file, match: ['**/t/d/e/**'], decision: block}}]\n");
+    let (known, mut comparison) = (Known::read(KNOWN), Comparison::default());
+    compare(user, &[1, 2, 3, 4, 5], &planted, &known, &mut comparison)?;
+    let found = &comparison.unexplained;
+    assert!(
+        !found.is_empty()
+            && found
+                .iter()
+                .all(|line| line.contains("inside EACCES") || line.contains("inside EXDEV")),
+        "{found:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! Suites that others wrote, test by test: CPython's, Go's, stress-ng's stressors, fio's engines, crates' own tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cavra_tests::*;
+
+use crate::known::{Comparison, Known};
+use crate::{DEADLINE, OPEN, number, scale, whole};
+
+/// Each result under its name.
+type Results = BTreeMap<String, String>;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = cases![
+        cpython_ends_as_natively,
+        stress_ng_ends_as_natively,
+        fio_verifies_what_it_wrote,
+    ];
+    if whole() {
+        cases.extend(cases![go_ends_as_natively, crates_end_as_natively]);
+    }
+    cases
+}
+
+/// Runs `script` natively and in a session, and reads both; `setup` makes either stage ready.
+fn both(
+    user: User,
+    setup: &dyn Fn(&Stage),
+    script: &str,
+    read: &dyn Fn(&Stage, &str) -> Results,
+) -> Result<(Results, Results), Unmet> {
+    let (outside, inside) = (Stage::new(user)?, Stage::new(user)?);
+    setup(&outside);
+    setup(&inside);
+    let mut command = outside.command("sh")?;
+    command.args(["-c", script]).env("TMPDIR", "/tmp");
+    let native = Running::start(command, None).finish(DEADLINE);
+    let session = inside.session().pack(OPEN).env("TMPDIR", "/tmp").deadline(DEADLINE);
+    let outcome = session.sh(script)?;
+    outcome.verifies();
+    let results = (read(&outside, &native.stdout), read(&inside, outcome.stdout()));
+    assert!(
+        !results.0.is_empty() && !results.1.is_empty(),
+        "nothing to compare; natively {native:?}, inside {} {}",
+        outcome.stdout(),
+        outcome.stderr()
+    );
+    Ok(results)
+}
+
+/// `name status` a line.
+fn pairs(text: &str) -> Results {
+    let pair = |line: &str| {
+        line.split_once(' ')
+            .map(|(name, status)| (name.to_owned(), status.to_owned()))
+    };
+    text.lines().filter_map(pair).collect()
+}
+
+/// Modules beside those of tests/tools/python.rs; the second list takes minutes.
+const MODULES: &str = "test_pathlib test_mmap test_pty test_select test_poll test_epoll test_selectors test_fileio test_file_eintr test_glob test_ioctl \
+    test_wait4 test_fork1 test_threadsignals test_sqlite3 test_multiprocessing_main_handling";
+const MORE_MODULES: &str = "test_tarfile test_multiprocessing_fork test_multiprocessing_forkserver test_multiprocessing_spawn test_ssl test_socketserver test_httpservers \
+    test_concurrent_futures test_ftplib test_io test_threading test_mailbox test_zipfile test_dbm test_shelve test_logging test_eintr test_import test_popen \
+    test_resource test_fileinput test_filecmp test_urllib2_localnet test_threadedtempfile test_venv test_getpass test_pwd test_posixpath test_site";
+
+fn cpython_ends_as_natively(user: User) -> Verdict {
+    if user == User::Root && !whole() {
+        return skip("as root it is a part of scripts/compat.sh");
+    }
+    let probe = Stage::new(user)?.native(["/usr/bin/python3", "-c", "import test.test_os"]);
+    if !probe.status.success() {
+        return skip("CPython's tests are not installed: run scripts/setup.sh");
+    }
+    let modules = if whole() {
+        format!("{MODULES} {MORE_MODULES}")
+    } else {
+        MODULES.to_owned()
+    };
+    let script = format!("/usr/bin/python3 -m test -j2 --timeout 300 --junit-xml results.xml {modules} 2>&1");
+    let read = |stage: &Stage, _: &str| {
+        let report = stage.read("ws/results.xml").unwrap_or_default();
+        let case = |case: &str| {
+            let id = case.split("name=\"").nth(1)?.split('"').next()?.to_owned();
+            let body = case.split("</testcase>").next()?;
+            let how = ["failure", "error", "skipped"]
+                .into_iter()
+                .find(|kind| body.contains(&format!("<{kind}")));
+            Some((id, how.unwrap_or("ok").to_owned()))
+        };
+        report.split("<testcase ").skip(1).filter_map(case).collect()
+    };
+    let (native, inside) = both(user, &|_| (), &script, &read)?;
+    let mut comparison = Comparison::default();
+    comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
+    comparison.ends(&format!("CPython as {}", user.name()), 500);
+    Ok(())
+}
+
+/// Stressors of the classes filesystem, network, scheduler (processes), signals and pipes that an ordinary user can run beside others; the
+/// first list is the test command's.
+const STRESSORS: &str = "access chdir chmod dentry dir dup fcntl flock getdent link lockf mknod open rename symlink touch utime xattr \
+    epoll sock sockfd sockpair fork vfork exec kill sigq signal";
+const MORE_STRESSORS: &str = "chattr chown copy-file dirdeep dirmany dnotify eventfd fallocate fiemap file-ioctl filename fpunch fsize fstat hdd inode-flags \
+    inotify io iomix lease locka lockofd procfs sync-file verity sockabuse sockdiag sockmany udp udp-flood netdev affinity clone close daemon exit-group \
+    fifo futex mmapfork mutex nanosleep nice poll pthread session spawn switch vforkmany wait yield zombie sigabrt sigchld sigfd sigfpe sigio signest sigpending \
+    sigpipe sigrt sigsegv sigsuspend sigtrap pipe pipeherd splice tee sendfile mmap memfd shm shm-sysv sem sem-sysv mq msg pidfd pty prctl rlimit timer itimer \
+    env dynlib enosys sysbadaddr sysinval get set fault madvise mprotect readahead aio seek revio rawsock icmp-flood ping-sock sctp dccp tun";
+
+fn stress_ng_ends_as_natively(user: User) -> Verdict {
+    if user == User::Root {
+        return skip("as root some stressors change the machine itself");
+    }
+    places::tool("stress-ng")?;
+    let seconds = number("CAVRA_STRESS_SECONDS", scale(1, 30));
+    let names = if whole() {
+        format!("{STRESSORS} {MORE_STRESSORS}")
+    } else {
+        STRESSORS.to_owned()
+    };
+    // Statuses: 0 it ended well, 2 a stressor failed or found what is wrong, 3 it could not run here, 4 it is not for this machine.
+    let script = format!(
+        "for s in {names}; do timeout -k 5 {} stress-ng --quiet --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; echo $s $?; done",
+        seconds * 4 + 60
+    );
+    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let mut comparison = Comparison::default();
+    comparison.add_all(
+        &Known::read(include_str!("differences/stress-ng.txt")),
+        &native,
+        &inside,
+    );
+    comparison.ends("stress-ng", 20);
+    Ok(())
+}
+
+fn fio_verifies_what_it_wrote(user: User) -> Verdict {
+    places::tool("fio")?;
+    let size = scale(1, 64);
+    let engines = if whole() {
+        "sync psync vsync pvsync pvsync2 mmap posixaio libaio splice"
+    } else {
+        "psync mmap libaio"
+    };
+    let script = format!(
+        "for e in {engines}; do for rw in randwrite rw; do \
+         fio --name=$e-$rw --ioengine=$e --rw=$rw --bs=4k --size={size}m --verify=crc32c --verify_fatal=1 --fallocate=none --fsync=64 --minimal > log.$e.$rw 2>&1; echo $e-$rw $?; done; done"
+    );
+    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let mut comparison = Comparison::default();
+    comparison.add_all(
+        &Known::read(include_str!("differences/stress-ng.txt")),
+        &native,
+        &inside,
+    );
+    comparison.ends(&format!("fio as {}", user.name()), 6);
+    Ok(())
+}
+
+/// What is built once for a suite, below the target folder.
+fn built(name: &str) -> PathBuf {
+    let folder = places::target().join("compat").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn command_in(folder: &Path, words: &[&str]) -> Result<String, Unmet> {
+    let output = Command::new(words[0]).args(&words[1..]).current_dir(folder).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => skip(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) => skip(format!("{}: {error}", words[0])),
+    }
+}
+
+/// `--- PASS: name (0.1s)`.
+fn go_results(text: &str) -> Results {
+    let line = |line: &str| {
+        let (how, rest) = line.trim_start().strip_prefix("--- ")?.split_once(": ")?;
+        Some((rest.split(' ').next()?.to_owned(), how.to_owned()))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn go_ends_as_natively(user: User) -> Verdict {
+    places::tool("go")?;
+    let folder = built("go");
+    let root = command_in(&folder, &["go", "env", "GOROOT"])?.trim().to_owned();
+    let (known, mut comparison) = (Known::read(include_str!("differences/go.txt")), Comparison::default());
+    for package in [
+        "os",
+        "os/exec",
+        "os/signal",
+        "syscall",
+        "net",
+        "path/filepath",
+        "io/ioutil",
+    ] {
+        let name = format!("{}.test", package.replace('/', "-"));
+        let program = folder.join(&name);
+        command_in(
+            &folder,
+            &["go", "test", "-vet=off", "-c", "-o", program.to_str().unwrap(), package],
+        )?;
+        let setup = |stage: &Stage| {
+            let copy = stage.at("bin").join(&name);
+            std::fs::copy(&program, &copy).unwrap();
+            stage.own(&copy);
+        };
+        let script = format!(
+            "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
+        );
+        let (native, inside) = both(user, &setup, &script, &|_, text| go_results(text))?;
+        let named = |results: Results| {
+            results
+                .into_iter()
+                .map(|(test, how)| (format!("{package} {test}"), how))
+                .collect::<Results>()
+        };
+        comparison.add_all(&known, &named(native), &named(inside));
+    }
+    comparison.ends(&format!("Go as {}", user.name()), 300);
+    Ok(())
+}
+
+/// Crates, and what cargo is told beside `test --no-run`.
+const CRATES: &[(&str, &str, &[&str])] = &[
+    ("walkdir", "2.5.0", &[]),
+    ("tempfile", "3.20.0", &[]),
+    ("ignore", "0.4.23", &[]),
+    ("rustix", "1.0.7", &["--features", "all-apis"]),
+    (
+        "tokio",
+        "1.45.1",
+        &[
+            "--features",
+            "full,test-util",
+            "--test",
+            "fs_file",
+            "--test",
+            "fs_dir",
+            "--test",
+            "process_issue_2174",
+            "--test",
+            "process_kill_on_drop",
+            "--test",
+            "process_smoke",
+            "--test",
+            "tcp_accept",
+            "--test",
+            "tcp_stream",
+            "--test",
+            "uds_stream",
+            "--test",
+            "net_unix_pipe",
+            "--test",
+            "signal_ctrl_c",
+            "--test",
+            "io_async_fd",
+        ],
+    ),
+    (
+        "hyper",
+        "1.6.0",
+        &["--features", "full", "--test", "client", "--test", "server"],
+    ),
+];
+
+/// `test name ... ok`.
+fn rust_results(text: &str) -> Results {
+    let line = |line: &str| {
+        let (name, how) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        Some((name.to_owned(), how.split([',', ' ']).next()?.to_owned()))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The test programs of a crate, built once; its sources come from the registry through `cargo vendor`.
+fn test_programs(name: &str, version: &str, options: &[&str]) -> Result<(PathBuf, Vec<PathBuf>), Unmet> {
+    let folder = built("crates").join(name);
+    let source = folder.join("vendor").join(name);
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    if !source.exists() {
+        let manifest = format!(
+            "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n[dependencies]\n{name} = \"={version}\"\n"
+        );
+        std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+        command_in(&folder, &["cargo", "vendor", "--quiet", "vendor"])?;
+        // What a workspace around it would say of it does not matter.
+        let manifest = source.join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        std::fs::write(&manifest, format!("{text}\n[workspace]\n")).unwrap();
+    }
+    let target = folder.join("target").display().to_string();
+    let mut words = vec![
+        "cargo",
+        "test",
+        "--no-run",
+        "--message-format=json",
+        "--quiet",
+        "--target-dir",
+        &target,
+    ];
+    words.extend(options);
+    let text = command_in(&source, &words)?;
+    let program = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let test = message["profile"]["test"].as_bool() == Some(true);
+        test.then(|| message["executable"].as_str().map(PathBuf::from))
+            .flatten()
+    };
+    Ok((source, text.lines().filter_map(program).collect()))
+}
+
+fn crates_end_as_natively(user: User) -> Verdict {
+    let (known, mut comparison) = (
+        Known::read(include_str!("differences/crates.txt")),
+        Comparison::default(),
+    );
+    let mut left_out = Vec::new();
+    for (name, version, options) in CRATES {
+        let (source, programs) = match test_programs(name, version, options) {
+            Ok(found) => found,
+            Err(Unmet::Skipped(reason)) => {
+                left_out.push(format!("{name}: {reason}"));
+                continue;
+            }
+        };
+        for program in programs {
+            let file = program.file_name().unwrap().to_string_lossy().into_owned();
+            let setup = |stage: &Stage| {
+                let copied = Command::new("cp")
+                    .arg("-r")
+                    .arg(&source)
+                    .arg(stage.at("ws/crate"))
+                    .status();
+                assert!(copied.unwrap().success());
+                std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
+                let account = stage.account();
+                let owner = format!("{}:{}", account.uid, account.gid);
+                let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
+                assert!(owned.unwrap().success());
+            };
+            let script = format!(
+                "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
+            );
+            let (native, inside) = both(user, &setup, &script, &|_, text| rust_results(text))?;
+            let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
+            let named = |results: Results| {
+                results
+                    .into_iter()
+                    .map(|(test, how)| (format!("{name} {stem} {test}"), how))
+                    .collect::<Results>()
+            };
+            comparison.add_all(&known, &named(native), &named(inside));
+        }
+    }
+    comparison.ends(&format!("crates as {}", user.name()), 100);
+    if left_out.is_empty() {
+        Ok(())
+    } else {
+        skip(left_out.join("; "))
+    }
+}

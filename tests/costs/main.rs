@@ -1,0 +1,202 @@
+//! What the supervisor spends on one mediated call, in system calls and instructions: counted, so it is no matter of clocks or load.
+//!
+//! The limits are the figures of the table below with a stated margin. A change that exceeds one either is a mistake, or raises the figure
+//! and says why; one that makes calls cheaper lowers it. `CAVRA_BIN_DIR=target/release cargo test -p cavra-tests --test costs` counts the
+//! optimised build, whose figures docs/performance.md uses.
+
+mod meter;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use cavra_tests::*;
+use meter::{Spent, Window};
+
+/// One mediated call and what it costs, unoptimised and optimised.
+struct Cost {
+    /// An operation of benches/micro.c.
+    operation: &'static str,
+    number: i64,
+    /// System calls of the supervisor.
+    calls: [f64; 2],
+    /// Its instructions outside the kernel.
+    instructions: [u64; 2],
+}
+
+/// Instructions over the figure that are no failure: compilers and libraries differ a little, and so do the lengths of names and numbers.
+const MARGIN_PERCENT: u64 = 10;
+/// System calls over the figure, in the mean of a hundred: now and then memory is got or a record's buffer written.
+const SLACK: f64 = 0.5;
+
+#[rustfmt::skip]
+const COSTS: &[Cost] = &[
+    // Unoptimised, the standard library asks fcntl(2) about each descriptor before it closes it.
+    Cost { operation: "absolute", number: libc::SYS_openat, calls: [8.0, 7.0], instructions: [50_254, 5_477] },
+    Cost { operation: "relative", number: libc::SYS_openat, calls: [14.0, 11.0], instructions: [58_411, 7_086] },
+    Cost { operation: "symlink", number: libc::SYS_openat, calls: [17.0, 14.0], instructions: [109_142, 12_236] },
+    Cost { operation: "missing", number: libc::SYS_openat, calls: [5.0, 5.0], instructions: [9_846, 1_627] },
+    Cost { operation: "static", number: libc::SYS_execve, calls: [55.1, 47.2], instructions: [847_906, 111_743] },
+    Cost { operation: "tcp", number: libc::SYS_connect, calls: [14.0, 13.0], instructions: [601_740, 63_358] },
+];
+
+fn main() -> std::process::ExitCode {
+    let rows = COSTS.iter().map(|cost| {
+        let name = format!("{}_costs_no_more_than_it_did", cost.operation);
+        Case::new(name, move |user| within_limits(user, cost))
+    });
+    Suite::new("costs")
+        .ordinary(rows)
+        .ordinary(cases![needless_work_is_found_and_named])
+        .main()
+}
+
+fn within_limits(user: User, cost: &Cost) -> Verdict {
+    let program = places::cavra_run(user)?;
+    let spent = Both::of(user, &program, "", cost)?;
+    println!("{}", spent.told(cost));
+    let exceeded = spent.exceeded(cost);
+    assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
+    Ok(())
+}
+
+/// The guard itself: one system call more in each open, and some computing more, each fail it with their names; the same build without either
+/// passes.
+fn needless_work_is_found_and_named(user: User) -> Verdict {
+    if is_optimised() {
+        return skip("needless work is only in unoptimised builds; CAVRA_BIN_DIR names another one");
+    }
+    let program = places::faulty(user)?;
+    let cost = &COSTS[0];
+    let exceeded = |fault| Ok(Both::of(user, &program, fault, cost)?.exceeded(cost));
+    assert_eq!(exceeded("none+")?, Vec::<String>::new());
+    match &exceeded("SYS_openat+")?[..] {
+        [one] => assert!(
+            one.starts_with("absolute: 9.0 system calls") && one.contains("getppid"),
+            "{one}"
+        ),
+        other => panic!("a system call more in each open: {other:?}"),
+    }
+    match &exceeded("SYS_openat~")?[..] {
+        [one] => assert!(one.starts_with("absolute: ") && one.contains("instructions"), "{one}"),
+        other => panic!("more computing in each open: {other:?}"),
+    }
+    Ok(())
+}
+
+fn is_optimised() -> bool {
+    places::products().ends_with("release")
+}
+
+/// What was counted: system calls at full length, instructions over a few calls.
+struct Both {
+    counted: Spent,
+    stepped: Spent,
+}
+
+impl Both {
+    fn of(user: User, program: &Path, fault: &str, cost: &Cost) -> Result<Self, Unmet> {
+        let stage = Stage::new(user)?;
+        let micro = compiled(&stage, &places::repository().join("benches/micro.c"), "micro");
+        let source = stage.write("empty.c", "int main(void) { return 0; }\n");
+        let empty = compiled(&stage, &source, "empty");
+        let run = |window| measure(&stage, program, fault, cost.operation, window, [&micro, &empty]);
+        // The loader's opens and the program's own go before. Steps take long: a tenth of a second a call, ten times that without optimisation.
+        let counting = Window {
+            number: cost.number,
+            after: 30,
+            calls: 100,
+            stepping: false,
+        };
+        let stepping = Window {
+            calls: if is_optimised() { 3 } else { 1 },
+            stepping: true,
+            ..counting
+        };
+        let (counted, stepped) = (run(counting)?, run(stepping)?);
+        assert!(
+            stepped.instructions > 0,
+            "{}: no call was stepped to its end",
+            cost.operation
+        );
+        Ok(Self { counted, stepped })
+    }
+
+    fn told(&self, cost: &Cost) -> String {
+        format!(
+            "{}: {:.1} system calls, {} instructions; {}",
+            cost.operation,
+            self.counted.calls(),
+            self.stepped.instructions,
+            self.counted.names()
+        )
+    }
+
+    /// What exceeds the row's limits, in words.
+    fn exceeded(&self, cost: &Cost) -> Vec<String> {
+        let build = usize::from(is_optimised());
+        let (calls, instructions) = (cost.calls[build], cost.instructions[build]);
+        let more_calls = (self.counted.calls() > calls + SLACK).then(|| {
+            format!(
+                "{}: {:.1} system calls of the supervisor, where {calls} are usual: {}",
+                cost.operation,
+                self.counted.calls(),
+                self.counted.names()
+            )
+        });
+        let limit = instructions + instructions * MARGIN_PERCENT / 100;
+        let more_instructions = (self.stepped.instructions > limit).then(|| {
+            format!(
+                "{}: {} instructions of the supervisor, where {instructions} are usual and {limit} the limit",
+                cost.operation, self.stepped.instructions
+            )
+        });
+        more_calls.into_iter().chain(more_instructions).collect()
+    }
+}
+
+fn compiled(stage: &Stage, source: &Path, name: &str) -> PathBuf {
+    let out = stage.at("bin").join(name);
+    let status = Command::new("cc")
+        .args(["-O2", "-static", "-pthread", "-o"])
+        .args([&out, source])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "{name} does not compile");
+    out
+}
+
+/// Has a session of `program` mediate the operation, with the default profile, a team's pack of 200 rules and evidence, and counts.
+fn measure(
+    stage: &Stage,
+    program: &Path,
+    fault: &str,
+    operation: &str,
+    window: Window,
+    [micro, empty]: [&Path; 2],
+) -> Result<Spent, Unmet> {
+    let session = stage
+        .session()
+        .policy(places::repository().join("benches/pack.yaml"))
+        .deadline(Duration::from_secs(240));
+    // It stops itself where it can still be traced: the supervisor is not dumpable.
+    let mut command = stage.command("sh")?;
+    command
+        .args(["-c", "kill -STOP $$; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(&session.words()?[1..])
+        .arg(micro)
+        .args([operation, "1", &(window.after + window.calls + 10).to_string()])
+        .arg(empty)
+        .env("CAVRA_FAULT", fault);
+    let live = session.launch(command);
+    let pid = live.running.pid();
+    until("the stop before the session's start", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.contains(") T ").then_some(())
+    });
+    let traced = std::thread::spawn(move || meter::trace(pid, window)).join();
+    let spent = traced.expect("the tracer")?;
+    live.finish().exits(0);
+    assert_eq!(spent.seen, window.calls, "{operation}: not all calls were counted");
+    Ok(spent)
+}
