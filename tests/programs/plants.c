@@ -37,9 +37,9 @@ static const char *const secrets[] = {
     "~/.password-store/x.gpg", "~/.gnupg/private-keys-v1.d/x.key", "~/.local/share/keyrings/login.keyring", "~/.mozilla/firefox/x/logins.json",
     "~/.config/google-chrome/Default/Cookies", "~/.config/chromium/Default/Cookies", "~/.bash_history", "~/.zsh_history", "~/.python_history", "~/.psql_history",
     "~/.mysql_history", "~/.node_repl_history", "~/.sqlite_history", "~/.local/share/fish/fish_history", "~/.codex/auth.json", "~/.gemini/oauth_creds.json",
-    "~/.local/share/opencode/auth.json", "~/.claude/.credentials.json", "~/.config/github-copilot/hosts.json", "~/.config/github-copilot/apps.json", "~/.m2/settings.xml",
-    "~/.gradle/gradle.properties", "~/.config/containers/auth.json", "~/.nuget/NuGet/NuGet.Config", "~/.composer/auth.json", "~/.config/composer/auth.json",
-    "~/.boto", "~/.s3cfg", "~/.ansible/vault", "~/.wgetrc", "~/.config/filezilla/sitemanager.xml", "~/.local/state/cavra/sessions/x/decisions.jsonl",
+    "~/.local/share/opencode/auth.json", "~/.config/github-copilot/hosts.json", "~/.config/github-copilot/apps.json", 
+    "~/.config/containers/auth.json", "~/.nuget/NuGet/NuGet.Config", "~/.composer/auth.json", "~/.config/composer/auth.json",
+    "~/.boto", "~/.s3cfg", "~/.config/filezilla/sitemanager.xml", "~/.local/state/cavra/sessions/x/decisions.jsonl",
 };
 
 static const char *place(const char *name) {
@@ -85,6 +85,7 @@ static void by_symlink(const char *path) {
     unlink(path);
     symlink(plant, path);
 }
+/* Where there is something already. */
 static void by_exchange(const char *path) { renameat2(AT_FDCWD, own(), AT_FDCWD, path, RENAME_EXCHANGE); }
 static void by_folder(const char *path) {
     /* A folder that has the file already takes the place of the file's own. */
@@ -95,7 +96,8 @@ static void by_folder(const char *path) {
     snprintf(away, sizeof away, "%s/ok/away", world);
     mkdir(fresh, 0755);
     snprintf(file, sizeof file, "%s%s", fresh, slash);
-    put(file, PLANTED "\n");
+    if (!try_put(file, PLANTED "\n"))
+        return;
     *slash = 0;
     if (!rename(parent, away) || errno == ENOENT)
         rename(fresh, parent);
@@ -122,8 +124,11 @@ static void make(void) {
         folders(place(secrets[i]));
         put(place(secrets[i]), SECRET "\n");
     }
-    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++)
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
         folders(place(plants[i]));
+        if (ways[i % 8 < 6 ? i % 8 : 0].write == by_exchange)
+            put(place(plants[i]), "before\n");
+    }
 }
 
 int main(int argc, char **argv) {
@@ -138,6 +143,8 @@ int main(int argc, char **argv) {
         for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
             /* Other ways than the plain one for every eighth: which path it is, the same rules find. */
             if (way && i % 8 != way)
+                continue;
+            if (ways[way].write == by_exchange && !exists(place(plants[i])))
                 continue;
             if (!begin(&tally, 76, "plant/%s/%s", ways[way].name, plants[i]))
                 continue;
