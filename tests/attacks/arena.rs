@@ -155,11 +155,11 @@ impl Arena {
         let mut words = vec![attack.as_str(), &dir_text, &number];
         words.extend((!row.technique.is_empty()).then_some(row.technique));
         let rules = Self::rules(world, row, &dir, guard);
+        drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
         let mut command = match guard {
             Guard::Native => world.command(words[0]),
             Guard::Naive => world.command(program("naive")),
             Guard::Open | Guard::Session | Guard::Off(_) => {
-                drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
                 let mut options: Vec<&str> = rules.iter().map(String::as_str).collect();
                 options.extend(["--approvals", "deny", "--quiet"]);
                 let program = if matches!(guard, Guard::Off(_)) {

@@ -202,5 +202,12 @@ pub const ALWAYS: &[&str] = &[
     "exec/seized",
     "exec/written_by",
     "exec/unreadable",
+    "plant/open/.cavra",
+    "plant/open/~/.config/cavra",
+    "plant/rename/~/.config/cavra",
+    "plant/link/~/.config/cavra",
+    "plant/open/~/.local/state",
+    "plant/symlink/~/.local/state",
+    "secret/~/.local/state",
     "escape/core_dump",
 ];

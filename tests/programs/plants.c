@@ -24,7 +24,7 @@ static const char *const plants[] = {
     "~/.config/environment.d/x.conf", "~/.pam_environment", "~/.xprofile", "~/.xsession", "~/.xinitrc", "~/.config/direnv/direnvrc", "~/.m2/settings.xml",
     "~/.gradle/init.gradle", "~/.docker/config.json", "~/.kube/config", "~/.aws/config", "~/.gnupg/gpg-agent.conf", "~/.netrc", "~/.psqlrc", "~/.sqliterc",
     "~/.claude/settings.json", "~/.claude.json", "~/.codex/config.toml", "~/.gemini/settings.json", "~/.config/opencode/opencode.json", "~/.cursor/mcp.json",
-    "~/.config/Code/User/settings.json", "~/.config/cavra/policies/x.yaml", "~/.config/cavra/profiles/default.yaml", "~/.local/state/cavra/sessions/x",
+    "~/.config/Code/User/settings.json", "~/.config/cavra/policies/x.yaml", "~/.config/cavra/profiles/default.yaml", "~/.local/state/cavra/sessions/y",
     "~/.hushlogin", "~/.editorconfig", "~/.config/containers/registries.conf", "~/.config/mimeapps.list", "~/.mozilla/x", "~/.config/google-chrome/x",
 };
 static const char *const secrets[] = {
@@ -86,7 +86,11 @@ static void by_symlink(const char *path) {
     symlink(plant, path);
 }
 /* Where there is something already. */
-static void by_exchange(const char *path) { renameat2(AT_FDCWD, own(), AT_FDCWD, path, RENAME_EXCHANGE); }
+static void by_exchange(const char *path) {
+    if (!exists(path))
+        try_put(path, "before\n");
+    renameat2(AT_FDCWD, own(), AT_FDCWD, path, RENAME_EXCHANGE);
+}
 static void by_folder(const char *path) {
     /* A folder that has the file already takes the place of the file's own. */
     char parent[4096], fresh[4096], file[8192], away[4096];
@@ -139,12 +143,24 @@ int main(int argc, char **argv) {
     }
     arguments(argc, argv);
     struct tally tally;
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        if (!begin(&tally, 73, "secret/%s", secrets[i]))
+            continue;
+        tally.asked = 1;
+        errno = 0;
+        int fd = open(place(secrets[i]), O_RDONLY | O_CLOEXEC);
+        bool win = fd >= 0 && gives(fd, SECRET);
+        count(&tally, win, win ? 0 : errno);
+        close(fd);
+        report(&tally);
+    }
     for (size_t i = 0; i < sizeof plants / sizeof *plants; i++)
         for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
             /* Other ways than the plain one for every eighth: which path it is, the same rules find. */
             if (way && i % 8 != way)
                 continue;
-            if (ways[way].write == by_exchange && !exists(place(plants[i])))
+            /* The workspace and the home are not to be had whole. */
+            if (ways[way].write == by_folder && !strchr(plants[i] + 2, '/'))
                 continue;
             if (!begin(&tally, 76, "plant/%s/%s", ways[way].name, plants[i]))
                 continue;
@@ -158,16 +174,5 @@ int main(int argc, char **argv) {
                 clean(place(plants[i]));
             report(&tally);
         }
-    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
-        if (!begin(&tally, 73, "secret/%s", secrets[i]))
-            continue;
-        tally.asked = 1;
-        errno = 0;
-        int fd = open(place(secrets[i]), O_RDONLY | O_CLOEXEC);
-        bool win = fd >= 0 && gives(fd, SECRET);
-        count(&tally, win, win ? 0 : errno);
-        close(fd);
-        report(&tally);
-    }
     return 0;
 }

@@ -53,7 +53,8 @@ static pid_t own(bool reaper) {
         seen[0] = pid;
         pid = parent_of(pid);
     }
-    return reaper ? seen[1] : seen[0];
+    pid_t found = reaper ? seen[1] : seen[0];
+    return found > 1 ? found : INT32_MAX; /* nobody: 0 would be our own group */
 }
 static pid_t target(void) { return inside() ? own(false) : other(); }
 
@@ -224,10 +225,6 @@ static bool record_lock(void) {
     int fd = open(records(), O_RDONLY | O_CLOEXEC);
     return fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
 }
-static bool record_lease(void) {
-    int fd = open(records(), O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && !fcntl(fd, F_SETLEASE, F_RDLCK);
-}
 static bool folder_listed(void) {
     DIR *folder = opendir(text("%s/%s", home, inside() ? "evidence" : "other"));
     return folder && readdir(folder);
@@ -239,17 +236,21 @@ static bool connects(const char *path) {
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     return !connect(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (void *)&address, sizeof address);
 }
-/* Its name is not to be known: whatever sockets the kernel lists there. */
+/* Its folder is not to be listed; but the kernel names every socket to everybody. */
 static const char *control(void) {
     static char path[512];
     char line[1024];
-    const char *run = text("%s/.local/state/cavra/run/", home);
     FILE *list = fopen("/proc/net/unix", "r");
     path[0] = 0;
     while (list && fgets(line, sizeof line, list)) {
-        char *at = strstr(line, run);
-        if (at)
-            snprintf(path, sizeof path, "%.*s", (int)strcspn(at, "\n"), at);
+        char *name = strstr(line, "/ses_");
+        line[strcspn(line, "\n")] = 0;
+        if (!name || !strstr(name, ".sock"))
+            continue;
+        snprintf(path, sizeof path, "%s/.local/state/cavra/run%s", home, name);
+        if (exists(path))
+            break;
+        path[0] = 0;
     }
     if (list)
         fclose(list);
@@ -326,6 +327,9 @@ static bool made(const char *path) {
     *strrchr(folder, '/') = 0;
     char *up = strdup(folder);
     *strrchr(up, '/') = 0;
+    char *top = strdup(up);
+    *strrchr(top, '/') = 0;
+    mkdir(top, 0755);
     mkdir(up, 0755);
     mkdir(folder, 0755);
     bool win = opens(path, O_WRONLY | O_CREAT);
@@ -366,7 +370,7 @@ static const struct row rows[] = {
     R(59, "records", record_times), R(59, "records", record_attribute), R(59, "records", record_renamed), R(59, "records", record_removed),
     R(59, "records", folder_moved), R(59, "records", state_moved), R(59, "records", state_parent_moved), R(59, "records", state_grandparent_moved),
     R(59, "records", home_moved), R(59, "records", state_exchanged), R(59, "records", planted_in_folder), R(59, "records", record_lock),
-    R(59, "records", record_lease), R(59, "records", folder_listed),
+    R(59, "records", folder_listed),
     R(60, "control", control_plain), R(60, "control", control_child), R(60, "control", control_symlink), R(60, "control", control_hard_link),
     R(60, "control", control_folder), R(60, "control", control_path_only), R(60, "control", cavractl_lists),
     R(72, "policy", policy_write), R(72, "policy", policy_renamed_over), R(72, "policy", policy_removed), R(72, "policy", policy_hard_link),
