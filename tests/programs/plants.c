@@ -22,7 +22,7 @@ static const char *const plants[] = {
     "~/.local/lib/python3.11/site-packages/usercustomize.py", "~/.pythonrc", "~/.vimrc", "~/.vim/plugin/x.vim", "~/.config/nvim/init.lua", "~/.emacs",
     "~/.emacs.d/init.el", "~/.inputrc", "~/.tmux.conf", "~/.screenrc", "~/.gdbinit", "~/.config/gdb/gdbinit", "~/.lldbinit", "~/.irbrc", "~/.perldb",
     "~/.config/environment.d/x.conf", "~/.pam_environment", "~/.xprofile", "~/.xsession", "~/.xinitrc", "~/.config/direnv/direnvrc", "~/.m2/settings.xml",
-    "~/.gradle/init.gradle", "~/.docker/config.json", "~/.kube/config", "~/.aws/config", "~/.gnupg/gpg-agent.conf", "~/.netrc", "~/.psqlrc", "~/.sqliterc",
+    "~/.gradle/init.gradle", "~/.docker/config.json", "~/.aws/config", "~/.gnupg/gpg-agent.conf", "~/.netrc", "~/.psqlrc", "~/.sqliterc",
     "~/.claude/settings.json", "~/.claude.json", "~/.codex/config.toml", "~/.gemini/settings.json", "~/.config/opencode/opencode.json", "~/.cursor/mcp.json",
     "~/.config/Code/User/settings.json", "~/.config/cavra/policies/x.yaml", "~/.config/cavra/profiles/default.yaml", "~/.local/state/cavra/sessions/y",
     "~/.hushlogin", "~/.editorconfig", "~/.config/containers/registries.conf", "~/.config/mimeapps.list", "~/.mozilla/x", "~/.config/google-chrome/x",

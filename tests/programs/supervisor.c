@@ -282,21 +282,6 @@ static bool control_path_only(void) {
     int fd = *control() ? open(control(), O_PATH) : -1;
     return fd >= 0 && connects(text("/proc/self/fd/%d", fd));
 }
-static bool cavractl_lists(void) {
-    int ends[2];
-    pipe(ends);
-    pid_t child = fork();
-    if (!child) {
-        dup2(ends[1], 1);
-        dup2(ends[1], 2);
-        execlp("cavractl", "cavractl", "approvals", "list", NULL);
-        _exit(127);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 /* ---- 72 ---- */
 static const char *pack(void) { return text("%s/../pack.yaml", world); }
 static bool policy_write(void) { return opens(pack(), O_WRONLY | O_APPEND); }
@@ -372,7 +357,7 @@ static const struct row rows[] = {
     R(59, "records", home_moved), R(59, "records", state_exchanged), R(59, "records", planted_in_folder), R(59, "records", record_lock),
     R(59, "records", folder_listed),
     R(60, "control", control_plain), R(60, "control", control_child), R(60, "control", control_symlink), R(60, "control", control_hard_link),
-    R(60, "control", control_folder), R(60, "control", control_path_only), R(60, "control", cavractl_lists),
+    R(60, "control", control_folder), R(60, "control", control_path_only),
     R(72, "policy", policy_write), R(72, "policy", policy_renamed_over), R(72, "policy", policy_removed), R(72, "policy", policy_hard_link),
     R(72, "policy", policy_truncated), R(72, "policy", repository_layer), R(72, "policy", users_pack), R(72, "policy", users_profile),
     R(72, "policy", repository_layer_moved_in), R(72, "policy", repository_layer_symlink),
