@@ -248,6 +248,42 @@ fn a_path_rewritten_during_open_never_wins() {
 }
 
 #[test]
+fn a_name_that_was_guessed_never_stands_for_another_file() {
+    for user in users() {
+        let world = World::new(user);
+        let race = world.program("race_guess");
+        let race = race.to_str().expect("path");
+        let folder = |name: &str| world.path(name).to_str().expect("path").to_owned();
+        let (forbidden, exchanged, turned) = (folder("forbidden"), folder("exchanged"), folder("turned"));
+        world.write("forbidden/other/file", "SECRET\n");
+        let policy = world.write("p.yaml", "metadata: {id: t}\nfilesystem: {block_read: ['${workspace}/forbidden/other/**'], default_read: allow, default_write: allow}\ncommands: {default: allow}\n");
+        // Controls: by a name that was asked for before, and natively in the folder that is forbidden inside.
+        for control in [[&exchanged, ATTEMPTS, "composed"], [&forbidden, ATTEMPTS, "chdir"]] {
+            until("a race that is won natively", || {
+                let native = world.command(race).args(control).output().expect("race");
+                (!String::from_utf8_lossy(&native.stdout).contains("wins 0")).then_some(())
+            });
+        }
+        for words in [
+            [&exchanged, "4000", "cwd"],
+            [&exchanged, "4000", "dirfd"],
+            [&forbidden, "10000", "chdir"],
+            [&turned, "200", "turned"],
+        ] {
+            let words = [race, words[0], words[1], words[2]];
+            let outcome = world.run(&["--policy", policy.to_str().expect("path")], &words);
+            let told = outcome.stdout();
+            assert!(
+                told.contains("wins 0") && !told.contains("opened 0"),
+                "{}: {told}\n{}",
+                words[3],
+                outcome.stderr()
+            );
+        }
+    }
+}
+
+#[test]
 fn arguments_rewritten_during_exec_never_win() {
     let world = World::new(User::Own);
     world.program("report");
@@ -607,6 +643,10 @@ fn no_program_is_planted_in_gits_configuration() {
         "git config --type=path core.fsmonitor ./plant --get",
         "git config set --local core.fsmonitor ./plant",
         "git -c a.b=c config --add core.fsmonitor ./plant",
+        "git -c alias.c=config c core.fsmonitor ./plant",
+        "git -c help.autocorrect=immediate confg core.fsmonitor ./plant",
+        "$(git --exec-path)/git-config core.fsmonitor ./plant",
+        "bash -c 'exec -a git-config git core.fsmonitor ./plant'",
         "git clone -q -c core.fsmonitor=./plant . ../h; cp ../h/.git/config .git/config",
         "cp $(command -v git) mine; ./mine config core.fsmonitor ./plant",
         "LD_PRELOAD=./none.so git config core.fsmonitor ./plant",
@@ -683,4 +723,84 @@ fn a_number_that_was_trusted_gives_nothing_to_who_has_it_next() {
                 .is_some_and(|target| target.ends_with("/g/.git/config"))
     });
     assert!(refused, "{:#?}", outcome.records);
+}
+
+/// A file that a rule names has another name since before the session (class 11): it stays that file whatever becomes of the name in the rule.
+#[test]
+fn an_older_name_of_a_secret_stays_a_secret() {
+    for line in [
+        "cat alias",
+        "rm .env; cat alias",
+        "echo x > new; mv new .env; cat alias",
+        "rm .env; mv alias other; cat other",
+        "rm .env; ln alias other; cat other",
+        "rm .env; cp alias other; cat other",
+        "rm .env; exec 3< alias; cat <&3",
+    ] {
+        each(|world| {
+            std::fs::hard_link(world.path(".env"), world.path("alias")).expect("a link");
+            let outcome = world.run(&[], &["sh", "-c", line]);
+            assert!(!outcome.stdout().contains("SECRET"), "{line}: {}", outcome.stdout());
+            assert!(
+                outcome
+                    .records
+                    .iter()
+                    .any(|record| record["rule_id"] == "filesystem.read.block"),
+                "{line}: no record"
+            );
+        });
+    }
+    each(|world| {
+        std::fs::hard_link(world.path(".env"), world.path("alias")).expect("a link");
+        let native = world
+            .command("sh")
+            .args(["-c", "rm .env; cat alias"])
+            .output()
+            .expect("sh");
+        assert_eq!(String::from_utf8_lossy(&native.stdout), "SECRET=1\n");
+        std::fs::hard_link(world.path("README.md"), world.path("link")).expect("a link");
+        let twin = world.run(&[], &["sh", "-c", "rm README.md; cat link"]);
+        assert_eq!(twin.stdout(), "read me\n", "{}", twin.stderr());
+    });
+}
+
+/// What changes a file through a descriptor of a name that is gone.
+const GONE: &str = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+fd = os.open("alias", os.O_PATH)
+os.unlink("alias")
+empty = 0x1000
+print(libc.syscall(452, fd, b"", 0o600, empty), libc.syscall(260, fd, b"", -1, os.getegid(), empty), libc.syscall(280, fd, b"", (ctypes.c_long * 4)(5, 0, 5, 0), empty))
+print(libc.syscall(190, fd, b"user.x", b"y", 1, 0), ctypes.get_errno() == 9, libc.fchmod(fd, 0o600), ctypes.get_errno() == 9)
+try: print("READ", open(f"/proc/self/fd/{fd}").read())
+except OSError: pass
+try: os.truncate(f"/proc/self/fd/{fd}", 0)
+except OSError: pass
+"#;
+
+#[test]
+fn a_descriptor_of_a_name_that_is_gone_gives_nothing_new() {
+    for user in users() {
+        let world = World::new(user);
+        let locked = world.write("locked", "kept");
+        let link = |name: &str| std::fs::hard_link(&locked, world.path(name)).expect("a link");
+        let state = || {
+            use std::os::unix::fs::MetadataExt;
+            let meta = std::fs::metadata(&locked).expect("locked");
+            (meta.mode(), meta.mtime(), meta.len())
+        };
+        let (before, policy) = (state(), world.write("p.yaml", "metadata: {id: t}\nfilesystem: {block_read: ['${workspace}/locked'], block_write: ['${workspace}/locked'], default_read: allow, default_write: allow}\ncommands: {default: allow}\n"));
+        link("alias");
+        let outcome = world.run(&["--policy", policy.to_str().expect("path")], &["python3", "-c", GONE]);
+        assert_eq!(outcome.stdout(), "-1 -1 -1\n-1 True -1 True\n", "{}", outcome.stderr());
+        assert_eq!(state(), before, "it was changed");
+        link("alias");
+        let native = world.command("python3").args(["-c", GONE]).output().expect("python3");
+        let native = String::from_utf8_lossy(&native.stdout).into_owned();
+        assert!(
+            native.starts_with("0 0 0\n-1 True -1 True\nREAD kept\n") && state() != before,
+            "{native}"
+        );
+    }
 }

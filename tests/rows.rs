@@ -88,14 +88,84 @@ const ALLOWED: &[Row] = allowed! {
     threads_and_subprocesses: sh "python3 -c 'import concurrent.futures as f, subprocess\nwith f.ThreadPoolExecutor(4) as p: print(sorted(p.map(lambda i: subprocess.check_output([\"expr\", str(i), \"+\", \"1\"]), range(8))))'";
     multiprocessing: sh "python3 -c 'import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, range(-5, 0)))'";
     clones_come_and_go: sh "git init -q o && git -C o commit -q --allow-empty -m one && git clone -q o c && rm -rf c && t=$(mktemp -d) && git clone -q o $t/c && rm -rf $t && git -C o worktree add -q ../w && git -C o worktree remove ../w && rm -r o && ls";
+    a_writer_that_comes_and_goes: sh "mkfifo p; for i in 1 2 3 4 5 6; do cat p & sleep 0.1; : > p; wait; done; echo all";
+    stops_while_a_call_waits: sh "python3 stops.py";
+    signals_to_threads_that_wait: sh "python3 signals.py";
+    connects_that_wait: sh "python3 connects.py";
     worker_programs: sh "git init -q r && cd r && echo x > a && git add a && git commit -q -m one && git log --format=%s && git status --short";
 };
+
+/// A process stops in a call that waits, goes on with it when it is told to, and has missed nothing.
+const STOPS: &str = r#"
+import os, signal, threading, time
+def child(threads):
+    pid = os.fork()
+    if pid: return pid
+    os.setpgid(0, 0)
+    if threads: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    print(os.read(os.open("p", os.O_RDONLY), 9), flush=True)
+    os._exit(0)
+os.mkfifo("p")
+for threads in (0, 1):
+    for stop in (signal.SIGSTOP, signal.SIGTSTP):
+        pid = child(threads)
+        while os.getpgid(pid) != pid: pass
+        time.sleep(0.1)
+        os.kill(pid, stop)
+        print(os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]))
+        os.kill(pid, signal.SIGCONT)
+        with open("p", "w") as writer: writer.write("x")
+        print(os.waitpid(pid, 0)[1])
+"#;
+/// A signal that any of several waiting threads may take leaves the others waiting.
+const SIGNALS: &str = r#"
+import ctypes, os, signal, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.siginterrupt(signal.SIGUSR1, False)
+got = []
+def wait(name):
+    fd = libc.open(name.encode(), os.O_RDONLY)
+    got.append((name, fd >= 0, 0 if fd >= 0 else ctypes.get_errno()))
+names = ["p1", "p2", "p3", "p4"]
+for name in names: os.mkfifo(name)
+threads = [threading.Thread(target=wait, args=(name,)) for name in names]
+for thread in threads: thread.start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+for _ in range(20):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(0.05)
+for name in names: os.close(os.open(name, os.O_WRONLY))
+for thread in threads: thread.join()
+print(sorted(got))
+"#;
+/// A connect that nobody answers ends with a signal's handler.
+const CONNECTS: &str = r#"
+import signal, socket
+def late(*_): raise TimeoutError
+signal.signal(signal.SIGALRM, late)
+for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, "u")):
+    server = socket.socket(family)
+    server.bind(address)
+    server.listen(0)
+    waiting = []
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        while True:
+            client = socket.socket(family)
+            client.connect(server.getsockname())
+            waiting.append(client)
+    except TimeoutError: print("interrupted")
+"#;
 
 fn world(user: User) -> Result<Stage, Unmet> {
     let world = Stage::new(user)?;
     world.write("ws/README.md", "# Harbour\n");
     world.write("ws/.env", "TOKEN=1\n");
     world.write("ws/src/a.txt", "a\n");
+    world.write("ws/stops.py", STOPS);
+    world.write("ws/signals.py", SIGNALS);
+    world.write("ws/connects.py", CONNECTS);
     world.write("ws/deep/er/.env", "TOKEN=2\n");
     world.write("ws/deep/er/plain", "plain\n");
     world.write("ws/Makefile", "deploy:\n\tterraform apply\nplan:\n\tterraform plan\n");

@@ -18,8 +18,8 @@ def skipped(what, why):
 
 def watched(words, folder):
     """Runs to the end: the lines of its output, and the processor microseconds of all threads of that process alone, not of its tree."""
-    with (folder / "output").open("w+") as output:
-        started = subprocess.Popen([str(word) for word in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output)
+    with (folder / "output").open("w+") as output, (folder / "errors").open("w+") as errors:
+        started = subprocess.Popen([str(word) for word in words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         seen = {}
         while started.poll() is None:
             for thread in Path(f"/proc/{started.pid}/task").glob("*/schedstat"):
@@ -29,7 +29,8 @@ def watched(words, folder):
                     pass  # it has just ended
             time.sleep(0.002)
         if started.returncode:
-            sys.exit(f"{' '.join(map(str, words))}: status {started.returncode}")
+            errors.seek(0)
+            sys.exit(f"{' '.join(map(str, words))}: status {started.returncode}\n{errors.read()[-4000:]}")
         output.seek(0)
         return output.read().splitlines(), sum(seen.values())
 

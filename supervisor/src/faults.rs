@@ -1,11 +1,12 @@
-//! Panics, needless work and missing guards where a test asks for them; compiled in by the feature `fault-injection` alone, which a release build
-//! refuses.
+//! Panics, delays, needless work and missing guards where a test asks for them; compiled in by the feature `fault-injection` alone, which a
+//! release build refuses.
 
 #[cfg(all(feature = "fault-injection", not(debug_assertions)))]
 compile_error!("fault-injection is for test builds: it lets an environment variable break the supervisor");
 
 /// Panics when the supervisor's own `CAVRA_FAULT` is `POINT@N` and this is the N-th time that `POINT` is passed; with `POINT@N+` each later
-/// time too. With `POINT+` each passing makes a system call for nothing, with `POINT~` it computes for nothing.
+/// time too. With `POINT+` each passing makes a system call for nothing, with `POINT~` it computes for nothing; with `POINT@N~MS` the N-th and
+/// each later one takes so many milliseconds longer.
 #[cfg(feature = "fault-injection")]
 #[allow(clippy::panic, reason = "it is what this is for")]
 pub(crate) fn point(name: &str) {
@@ -22,7 +23,17 @@ pub(crate) fn point(name: &str) {
     let Some((point, times)) = wanted.split_once('@').filter(|(point, _)| *point == name) else {
         return;
     };
+    let (times, delay_ms) = match times.split_once('~') {
+        Some((times, delay)) => (times, delay.parse().ok()),
+        None => (times, None),
+    };
     let passed = PASSED.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    if let Some(delay_ms) = delay_ms {
+        if times.parse().is_ok_and(|from: u32| passed >= from) {
+            std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        }
+        return;
+    }
     let struck = match times.strip_suffix('+') {
         Some(from) => from.parse().is_ok_and(|from: u32| passed >= from),
         None => times.parse().is_ok_and(|at: u32| passed == at),

@@ -4,6 +4,7 @@
 //! and says why; one that makes calls cheaper lowers it. `CAVRA_BIN_DIR=target/release cargo test -p cavra-tests --test costs` counts the
 //! optimised build, whose figures docs/performance.md uses.
 
+mod benches;
 mod meter;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ struct Cost {
     instructions: [u64; 2],
 }
 
-/// Instructions over the figure that are no failure: compilers and libraries differ a little, and so do the lengths of names and numbers.
+/// Instructions over the figure that are no failure: compilers and libraries differ a little.
 const MARGIN_PERCENT: u64 = 10;
 /// System calls over the figure, in the mean of a hundred: now and then memory is got or a record's buffer written.
 const SLACK: f64 = 0.5;
@@ -32,12 +33,12 @@ const SLACK: f64 = 0.5;
 #[rustfmt::skip]
 const COSTS: &[Cost] = &[
     // Unoptimised, the standard library asks fcntl(2) about each descriptor before it closes it.
-    Cost { operation: "absolute", number: libc::SYS_openat, calls: [8.0, 7.0], instructions: [50_254, 5_477] },
-    Cost { operation: "relative", number: libc::SYS_openat, calls: [14.0, 11.0], instructions: [58_411, 7_086] },
-    Cost { operation: "symlink", number: libc::SYS_openat, calls: [17.0, 14.0], instructions: [109_142, 12_236] },
-    Cost { operation: "missing", number: libc::SYS_openat, calls: [5.0, 5.0], instructions: [9_846, 1_627] },
-    Cost { operation: "static", number: libc::SYS_execve, calls: [55.1, 47.2], instructions: [847_906, 111_743] },
-    Cost { operation: "tcp", number: libc::SYS_connect, calls: [14.0, 13.0], instructions: [601_740, 63_358] },
+    Cost { operation: "absolute", number: libc::SYS_openat, calls: [8.0, 7.0], instructions: [36_958, 4_183] },
+    Cost { operation: "relative", number: libc::SYS_openat, calls: [14.0, 11.0], instructions: [47_717, 6_125] },
+    Cost { operation: "symlink", number: libc::SYS_openat, calls: [17.0, 14.0], instructions: [88_278, 10_524] },
+    Cost { operation: "missing", number: libc::SYS_openat, calls: [5.0, 5.0], instructions: [9_453, 1_620] },
+    Cost { operation: "static", number: libc::SYS_execve, calls: [58.0, 50.0], instructions: [790_924, 108_751] },
+    Cost { operation: "tcp", number: libc::SYS_connect, calls: [14.0, 13.0], instructions: [590_316, 62_831] },
 ];
 
 fn main() -> std::process::ExitCode {
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
     Suite::new("costs")
         .ordinary(rows)
         .ordinary(cases![needless_work_is_found_and_named])
+        .ordinary(benches::cases())
         .main()
 }
 
@@ -96,7 +98,8 @@ struct Both {
 
 impl Both {
     fn of(user: User, program: &Path, fault: &str, cost: &Cost) -> Result<Self, Unmet> {
-        let stage = Stage::new(user)?;
+        // Always there: instructions go by the length of paths.
+        let stage = Stage::below(Path::new("/tmp"), user)?;
         let micro = compiled(&stage, &places::repository().join("benches/micro.c"), "micro");
         let source = stage.write("empty.c", "int main(void) { return 0; }\n");
         let empty = compiled(&stage, &source, "empty");

@@ -179,7 +179,9 @@ impl Tracer {
         thread.inside = !thread.inside;
         let entering = thread.inside;
         let sleeps = registers.orig_rax == SLEEP.cast_unsigned();
-        if entering && !sleeps && self.is_open() {
+        // A wait that tracing itself has interrupted.
+        let again = registers.orig_rax == libc::SYS_restart_syscall.cast_unsigned();
+        if entering && !sleeps && !again && self.is_open() {
             self.count(registers.orig_rax, registers.rsi);
         }
         if !entering

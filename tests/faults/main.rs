@@ -9,6 +9,7 @@ mod crowd;
 mod killed;
 mod limits;
 mod panics;
+mod slow;
 mod soak;
 mod stopped;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         .both(killed::cases())
         .ordinary(calls::cases())
         .root(panics::cases())
+        .root(slow::cases())
         .alone(crowd::cases())
         .alone(soak::cases())
         .main()

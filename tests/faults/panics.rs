@@ -19,7 +19,7 @@ pub fn cases() -> Vec<Case> {
 const PANICKED: &str = "5";
 
 /// Runs `words` under the test build with `CAVRA_FAULT` set.
-fn with_fault(stage: &Stage, faulty: &PathBuf, fault: &str, words: &[&str]) -> Result<session::Outcome, Unmet> {
+pub fn with_fault(stage: &Stage, faulty: &PathBuf, fault: &str, words: &[&str]) -> Result<session::Outcome, Unmet> {
     let session = stage.session().pack(PACK);
     let mut command = stage.command(faulty)?;
     command

@@ -18,9 +18,21 @@ pub enum Data {
     Silence,
     /// A name that points at itself, by compression.
     Loop,
+    /// An address of IPv6, and none of IPv4.
+    Six(&'static str),
+    /// An HTTPS record with HTTP/3, keys for an encrypted hello, and hints of addresses; and a SRV record.
+    Service,
+    /// With this TTL, in seconds.
+    Brief(&'static str, u8),
+    /// Does not exist, for a minute (SOA).
+    Nothing,
+    /// 64 other addresses each time, for no time at all.
+    Fresh,
+    /// The datagram is cut off, and over TCP the answer stops after its length.
+    Drip,
 }
 
-use Data::{A, Alias, Garbage, Guessed, Loop, Many, Silence};
+use Data::{A, Alias, Brief, Drip, Fresh, Garbage, Guessed, Loop, Many, Nothing, Service, Silence, Six};
 
 pub struct Dns {
     pub address: SocketAddr,
@@ -71,6 +83,9 @@ fn message(id: [u8; 2], flags: [u8; 2], question: &[u8], answers: &[Vec<u8>]) ->
     answers.iter().for_each(|answer| out.extend_from_slice(answer));
     out
 }
+
+/// Priority 1 and the owner itself; alpn h3 and h2, an ipv4hint, ech, an ipv6hint. RFC 9460.
+const SERVICE: &[u8] = b"\0\x01\0\0\x01\0\x06\x02h3\x02h2\0\x04\0\x04\xc0\0\x02\x42\0\x05\0\x08\0\x06ECHKEY\0\x06\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x66";
 
 impl Dns {
     /// On a free port of loopback.
@@ -172,7 +187,24 @@ fn answers(bytes: &[u8], zone: &[(&str, Data)], log: &Mutex<Vec<(String, u16)>>,
             }));
             out
         }
-        Many(_) if !tcp => vec![message(id, [0x83, 0x80], question, &[])],
+        Nothing => {
+            let soa = [
+                wire("ns.test"),
+                wire("root.test"),
+                [0u8, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 60].to_vec(),
+            ]
+            .concat();
+            let mut out = message(id, [0x81, 0x83], question, &[record("test", 6, &soa)]);
+            // In the authority's section.
+            (out[7], out[9]) = (0, 1);
+            vec![out]
+        }
+        Drip if tcp => {
+            let mut out = ok(&[]);
+            out.truncate(4);
+            vec![out]
+        }
+        Many(_) | Drip if !tcp => vec![message(id, [0x83, 0x80], question, &[])],
         _ => {
             let mut records = Vec::new();
             for data in data {
@@ -180,6 +212,33 @@ fn answers(bytes: &[u8], zone: &[(&str, Data)], log: &Mutex<Vec<(String, u16)>>,
                     A(ip) if kind == 1 => records.push(record(&name, 1, &octets(ip))),
                     Many(count) if kind == 1 => {
                         records.extend((0..*count).map(|n| record(&name, 1, &[192, 0, 2, n])));
+                    }
+                    Six(ip) if kind == 28 => {
+                        let octets = ip.parse::<std::net::Ipv6Addr>().unwrap().octets();
+                        records.push(record(&name, 28, &octets));
+                    }
+                    Service if kind == 65 => records.push(record(&name, 65, SERVICE)),
+                    Service if kind == 33 => {
+                        records.push(record(
+                            &name,
+                            33,
+                            &[&[0, 1, 0, 1, 0x1f, 0x90][..], &wire("api.test")].concat(),
+                        ));
+                    }
+                    Brief(ip, ttl) if kind == 1 => {
+                        let mut brief = record(&name, 1, &octets(ip));
+                        let at = brief.len() - 7;
+                        brief[at] = *ttl;
+                        records.push(brief);
+                    }
+                    Fresh if kind == 1 => {
+                        let turn = log.lock().unwrap().len() as u16;
+                        for n in 0..64 {
+                            let mut fresh = record(&name, 1, &[&[203][..], &turn.to_be_bytes(), &[n]].concat());
+                            let at = fresh.len() - 7;
+                            fresh[at] = 0;
+                            records.push(fresh);
+                        }
                     }
                     Alias(to) => records.push(record(&name, 5, &wire(to))),
                     _ => {}

@@ -194,7 +194,7 @@ fn reaches(stage: &Stage, program: &str, line: &str) -> Verdict {
 }
 
 /// Speaks to the resolver as libraries do, and counts the codes of the answers.
-const ASKER: &str = r#"
+pub const ASKER: &str = r#"
 import socket, struct, sys, os
 server = [l.split()[1] for l in open("/etc/resolv.conf") if l.startswith("nameserver")][0]
 def ask(names, kind):
@@ -399,6 +399,22 @@ pub fn without_network_nothing_resolves(user: User) -> Verdict {
     );
     let outcome = stage.session().pack(pack).sh(&script)?;
     assert_eq!((outcome.finished.stdout.as_str(), listener.came()), ("end\n", 0));
+    // And the policy says so when it is asked.
+    let file = stage.pack("none", pack);
+    for address in ["example.test:443", "udp:192.0.2.1:53", "127.0.0.1:80"] {
+        let said = stage.cavractl([
+            "policy".as_ref(),
+            "explain".as_ref(),
+            "--policy".as_ref(),
+            file.as_os_str(),
+            address.as_ref(),
+        ])?;
+        assert!(
+            said.stdout.contains(": block\n") && said.stdout.contains("nothing can connect"),
+            "{}",
+            said.stdout
+        );
+    }
     Ok(())
 }
 

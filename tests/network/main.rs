@@ -1,5 +1,6 @@
 //! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
 
+mod answers;
 mod datagrams;
 mod dns;
 mod encrypted;
@@ -25,6 +26,11 @@ fn main() -> std::process::ExitCode {
             lookups::the_resolver_serves_the_session_only,
             lookups::without_network_nothing_resolves,
             lookups::a_repository_chooses_no_resolver,
+            answers::services_are_told_without_keys_and_hints,
+            answers::answers_are_kept_for_as_long_as_they_say,
+            answers::a_host_of_ipv6_only_is_reached,
+            answers::thousands_of_addresses_of_one_name_are_bounded,
+            answers::an_answer_that_drips_holds_its_own_asker_only,
             tools::git_over_ssh_reaches_what_is_allowed_by_name,
             tools::claude_code_reaches_its_api_by_name,
             encrypted::servers_are_asked_over_tls_and_https,

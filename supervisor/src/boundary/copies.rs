@@ -4,12 +4,12 @@
 //! catches renaming, not rewriting.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use super::digest;
 use super::interpreter::LOADERS;
-use crate::sys::fs::{self, At, Kind, Stat};
+use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
 use crate::sys::path::c_string;
 
 /// Programs at most, each with one descriptor (I8).
@@ -31,15 +31,28 @@ impl Copies {
     /// Looks for the names in the folders of `path`, as `PATH` has them.
     pub(super) fn new(names: &[String], path: &std::ffi::OsStr) -> Self {
         let mut known: Vec<Known> = Vec::new();
-        let folders: Vec<_> = std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect();
-        let named = names
-            .iter()
-            .flat_map(|name| folders.iter().map(move |dir| (name.as_str(), dir.join(name), false)));
+        // Held and looked at once: a PATH names most of its folders twice, and there are names by the dozen.
+        let mut folders: Vec<(ObjectId, OwnedFd)> = Vec::new();
+        for dir in std::env::split_paths(path).filter(|dir| dir.is_absolute()) {
+            let held = c_string(dir.as_os_str().as_bytes())
+                .and_then(|dir| fs::open(At::Root, &dir, libc::O_PATH | libc::O_DIRECTORY, 0, 0))
+                .and_then(|dir| Ok((fs::fstat(dir.as_fd())?.id, dir)));
+            if let Ok(held) = held
+                && folders.iter().all(|(id, _)| *id != held.0)
+            {
+                folders.push(held);
+            }
+        }
+        let named = names.iter().flat_map(|name| {
+            folders
+                .iter()
+                .map(move |(_, dir)| (name.as_str(), At::Dir(dir.as_fd()), name.as_str(), false))
+        });
         let loaders = LOADERS.iter().map(|path| {
             let name = path.rsplit('/').next().unwrap_or(path);
-            (name, Path::new(path).to_path_buf(), true)
+            (name, At::Root, *path, true)
         });
-        for (name, path, loader) in loaders.chain(named) {
+        for (name, at, path, loader) in loaders.chain(named) {
             if known.len() >= KNOWN_MAX {
                 tracing::warn!(
                     name,
@@ -47,7 +60,9 @@ impl Copies {
                 );
                 break;
             }
-            let Some((fd, stat)) = open(&path) else { continue };
+            let Some((fd, stat)) = open(at, path.as_bytes()) else {
+                continue;
+            };
             if known.iter().all(|old| old.stat.id != stat.id || old.name != name) {
                 known.push(Known {
                     name: name.to_owned(),
@@ -85,11 +100,10 @@ impl Copies {
     }
 }
 
-fn open(path: &Path) -> Option<(OwnedFd, Stat)> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = c_string(path.as_os_str().as_bytes()).ok()?;
+fn open(at: At<'_>, path: &[u8]) -> Option<(OwnedFd, Stat)> {
+    let path = c_string(path).ok()?;
     // The kind first: what lies there may be a FIFO.
-    let held = fs::open(At::Root, &path, libc::O_PATH, 0, 0).ok()?;
+    let held = fs::open(at, &path, libc::O_PATH, 0, 0).ok()?;
     if fs::fstat(held.as_fd()).ok()?.kind() != Kind::File {
         return None;
     }
@@ -102,8 +116,9 @@ fn open(path: &Path) -> Option<(OwnedFd, Stat)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
 
-    use super::{Copies, open};
+    use super::{At, Copies, open};
 
     #[test]
     fn a_file_is_known_by_its_links_and_its_bytes() {
@@ -119,7 +134,7 @@ mod tests {
             dir.path().as_os_str(),
         );
         for (name, wanted) in [("tool", true), ("link", true), ("copy", true), ("other", false)] {
-            let (fd, stat) = open(&at(name)).unwrap();
+            let (fd, stat) = open(At::Root, at(name).as_os_str().as_bytes()).unwrap();
             assert_eq!(!copies.names(fd.as_fd(), &stat).is_empty(), wanted, "{name}");
             assert!(!copies.is_loader(fd.as_fd(), &stat));
         }

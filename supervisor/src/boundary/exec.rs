@@ -9,14 +9,14 @@ use nix::errno::Errno;
 
 use super::interpreter::{self, Interpreter};
 use super::judge::Matter;
-use super::{Call, Reply, Stop, digest};
-use crate::caller::Program;
+use super::paths::fast;
+use super::{Boundary, Call, Reply, Stop, digest, identity};
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
-use crate::policy::{Command, FileOp, Mode, Trust, tables};
+use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
-use crate::sys::notify::{Answer, Tgid};
+use crate::sys::notify::{Answer, Notification, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
 
 /// Interpreters of interpreters; exec_binprm, fs/exec.c.
@@ -41,34 +41,31 @@ pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 /// What will run.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     /// Files from the one asked for to the ELF program, with their canonical paths; never empty.
-    chain: Vec<(Vec<u8>, Object)>,
+    pub(super) chain: Vec<(Vec<u8>, Object)>,
     /// The file that the kernel maps.
-    image: ObjectId,
+    pub(super) image: ObjectId,
     /// The arguments as the new program will have them.
-    argv: Vec<CString>,
+    pub(super) argv: Vec<CString>,
     /// Names that rules have for one of the files.
     copies: Vec<&'a str>,
     /// The image is a dynamic loader: its arguments name a program.
     loads: bool,
     /// What the kernel maps beside the image, and begins with.
-    interpreter: Option<Interpreter>,
+    pub(super) interpreter: Option<Interpreter>,
 }
 
 fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
     let tid = call.notification.tid;
-    let object = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+    let (object, canonical) = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
         let fd = call.task.descriptor(dirfd)?;
         let stat = fs::fstat(fd.as_fd())?;
-        Object { fd, stat, via: None }
+        named(Object { fd, stat, via: None })?
+    } else if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        named(call.view().resolve(dirfd, path, Last::Keep)?.existing()?)?
     } else {
-        let last = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
-            Last::Keep
-        } else {
-            Last::Follow
-        };
-        call.view().resolve(dirfd, path, last)?.existing()?
+        find(call, dirfd, path)?
     };
     // Natively the file is opened before the arguments are read.
     executable(&object)?;
@@ -85,23 +82,45 @@ fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize)
         ([], fd) => format!("/dev/fd/{fd}").into_bytes(),
         (bytes, fd) => [format!("/dev/fd/{fd}/").as_bytes(), bytes].concat(),
     };
-    let plan = plan(call, object, spelled, argv.clone())?;
+    let plan = plan(call, (object, canonical), spelled, argv.clone())?;
     let attested = judge(call, &plan, &argv, &env)?;
     run(call, &plan, &env, attested.as_deref())
 }
 
+fn named(object: Object) -> Result<(Object, Vec<u8>), Stop> {
+    let canonical = match name(object.fd.as_fd(), &object.stat)? {
+        Name::Path(path) | Name::Unnamed(path) => path,
+    };
+    Ok((object, canonical))
+}
+
+/// What a path leads to, links followed, and its canonical name.
+fn find(call: &Call<'_>, dirfd: i32, path: &CallerPath) -> Result<(Object, Vec<u8>), Stop> {
+    if let Some(found) = fast::hold(call, dirfd, path) {
+        return Ok(found);
+    }
+    let found = named(call.view().resolve(dirfd, path, Last::Follow)?.existing()?)?;
+    call.boundary.shortcuts.learn(path.as_c_str(), &found.1);
+    Ok(found)
+}
+
 /// Follows `#!` lines as the kernel will. What must fail is answered from here, with the kernel's errno.
-fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>) -> Result<Plan<'a>, Stop> {
+fn plan<'a>(
+    call: &Call<'a>,
+    (file, canonical): (Object, Vec<u8>),
+    spelled: Vec<u8>,
+    argv: Vec<CString>,
+) -> Result<Plan<'a>, Stop> {
     let mut chain = Vec::new();
     let mut copies = Vec::new();
     let mut argv = argv;
     let mut spelled = spelled;
-    let mut object = file;
+    let (mut object, mut canonical) = (file, canonical);
     for _ in 0..=DEPTH_MAX {
-        executable(&object)?;
-        let canonical = match name(object.fd.as_fd(), &object.stat)? {
-            Name::Path(path) | Name::Unnamed(path) => path,
-        };
+        // The first was looked at before its arguments.
+        if !chain.is_empty() {
+            executable(&object)?;
+        }
         // What the caller may not read can not be verified (K30).
         let readable = fs::reopen(object.fd.as_fd(), libc::O_RDONLY | libc::O_NOCTTY).map_err(|_| Errno::EACCES)?;
         copies.extend(call.boundary.copies.names(readable.as_fd(), &object.stat));
@@ -142,10 +161,7 @@ fn plan<'a>(call: &Call<'a>, file: Object, spelled: Vec<u8>, argv: Vec<CString>)
         argv = next;
         spelled = interpreter.as_bytes().to_vec();
         chain.push((canonical, object));
-        object = call
-            .view()
-            .resolve(libc::AT_FDCWD, &CallerPath::of(interpreter), Last::Follow)?
-            .existing()?;
+        (object, canonical) = find(call, libc::AT_FDCWD, &CallerPath::of(interpreter))?;
     }
     Err(Errno::ELOOP.into())
 }
@@ -220,7 +236,7 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
         Some(Interpreter::Held { object, canonical, .. }) => Some((canonical, object)),
         Some(Interpreter::Fixed(_)) | None => None,
     };
-    let cwd = fs::name_of(call.task.cwd()?.as_fd())?;
+    let cwd = call.task.base_name(libc::AT_FDCWD)?;
     let command = Command {
         file,
         chain: plan.chain.iter().map(|(path, _)| path.as_slice()).collect(),
@@ -349,16 +365,9 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
                 ..
             }) => {
                 if crate::faults::off("exec") || verified(call, pid, plan, env) && is_attested(pid, plan, attested) {
-                    let trust = trust(call, plan, env);
-                    call.boundary.tasks.executed(
-                        Tgid(pid),
-                        Program {
-                            id: plan.image,
-                            path: plan.chain.last().map(|(path, _)| path.clone()).unwrap_or_default(),
-                            trust,
-                            parent: Some(call.task.program.clone()),
-                        },
-                    );
+                    call.boundary
+                        .tasks
+                        .executed(Tgid(pid), identity::program(call, plan, env));
                     if released(pid) {
                         break;
                     }
@@ -397,6 +406,33 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
         }
     }
     Ok(Reply::Answered)
+}
+
+/// Answers a call with ERESTARTSYS. The number is only for the kernel (K22), which looks at it when the caller has a reason to stop on its way out:
+/// the signal that was seen may be another thread's by then, so the caller is given a stop of its own.
+pub(super) fn restart(boundary: &Boundary, notification: Notification) -> Result<(), Errno> {
+    let tid = notification.tid;
+    let held = seize(tid).and_then(|()| interrupt(tid));
+    let sent = boundary.listener.send(notification.id, Answer::Restart);
+    while held.is_ok() {
+        match wait_own(0) {
+            Ok(Waited::Stopped {
+                pid,
+                event: libc::PTRACE_EVENT_STOP,
+                ..
+            }) => {
+                if released(pid) {
+                    break;
+                }
+            }
+            Ok(Waited::Stopped { pid, signal, .. }) => {
+                let _gone = cont(pid, signal);
+            }
+            Ok(Waited::Ended { .. }) | Err(_) => break,
+            Ok(Waited::Continued | Waited::Nothing) => {}
+        }
+    }
+    sent
 }
 
 /// Lets a stopped tracee go its way. False when it was killed in its stop (ESRCH): then it is still ours to wait for,
@@ -455,31 +491,6 @@ fn is_attested(pid: i32, plan: &Plan<'_>, attested: Option<&str>) -> bool {
         [] => return false,
     };
     digest.is_ok_and(|digest| digest == wanted)
-}
-
-/// How far `by` rules may hold for the program.
-fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
-    let [(file, object)] = plan.chain.as_slice() else {
-        return Trust::No;
-    };
-    let of = |entry: &CString| {
-        let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        tables::trust(name)
-    };
-    let trust = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
-    // Root may write each file of its own: then it is the policy that keeps the tree from it.
-    let fixed = || {
-        fs::may(object.fd.as_fd(), libc::W_OK).is_err()
-            || call.boundary.mode == Mode::Enforce
-                && call.verdict(FileOp::Write, file, None).decision == Decision::Block
-    };
-    // An interpreter of the file's own choice is as good as a program of the tree's.
-    let alone = plan.interpreter.as_ref().is_none_or(Interpreter::is_fixed);
-    if alone && trust > Trust::No && fixed() {
-        trust
-    } else {
-        Trust::No
-    }
 }
 
 impl Call<'_> {

@@ -3,8 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -14,7 +13,7 @@ use crate::caller::resolve::{Name, Object};
 use crate::decision::Decision;
 use crate::evidence::{ApprovalNote, Draft, Durability};
 use crate::policy::{FileOp, Layer, Mode, Rule, Verdict};
-use crate::sys::fs::{self, At, Kind, ObjectId, Stat};
+use crate::sys::fs::{self, Kind, ObjectId, Stat};
 use crate::sys::path::c_string;
 use crate::text::printable;
 
@@ -26,41 +25,6 @@ pub(super) struct Matter<'a> {
     /// For an attestation.
     pub(super) object: Option<BorrowedFd<'a>>,
     pub(super) argv: Option<&'a [CString]>,
-}
-
-/// Files that literal rules name, by device and inode: a further name of such a file counts as it.
-pub(super) struct LinkGuard {
-    paths: Vec<CString>,
-    known: Mutex<Option<Seen>>,
-}
-
-/// When the paths were looked at, and what was there: object and index of its path.
-type Seen = (Instant, Vec<(ObjectId, usize)>);
-
-impl LinkGuard {
-    pub(super) fn new(paths: Vec<Vec<u8>>) -> Self {
-        Self {
-            paths: paths.into_iter().filter_map(|path| CString::new(path).ok()).collect(),
-            known: Mutex::default(),
-        }
-    }
-
-    /// The path that a rule names for this object, if it has one.
-    fn path_of(&self, id: ObjectId) -> Option<&[u8]> {
-        /// How long a look at the paths is good for: files are replaced, and a storm of opens must not pay for it.
-        const FRESH: Duration = Duration::from_millis(100);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-            let ids = self
-                .paths
-                .iter()
-                .enumerate()
-                .filter_map(|(index, path)| Some((fs::stat_at(At::Root, path, 0).ok()?.id, index)));
-            *known = Some((Instant::now(), ids.collect()));
-        }
-        let index = known.as_ref()?.1.iter().find(|(known, _)| *known == id)?.1;
-        self.paths.get(index).map(|path| path.as_bytes())
-    }
 }
 
 impl Call<'_> {
@@ -99,9 +63,8 @@ impl Call<'_> {
         };
         if let Some(stat) = stat
             && !crate::faults::off("links")
-            && stat.nlink > 1
             && stat.kind() == Kind::File
-            && let Some(named) = self.boundary.links.path_of(stat.id)
+            && let Some(named) = self.boundary.links.path_of(stat)
         {
             let other = self.boundary.policy.file(op, named, by);
             if other.decision > verdict.decision {

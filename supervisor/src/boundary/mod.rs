@@ -7,9 +7,11 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
+mod links;
 mod listeners;
 mod messages;
 mod mounts;
@@ -69,12 +71,14 @@ pub struct Boundary {
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
     names: names::Names,
-    links: judge::LinkGuard,
+    links: links::LinkGuard,
     ipc: ipc::Made,
     copies: copies::Copies,
     /// Loaders that the tree can not change.
     loaders: Vec<&'static str>,
     listeners: listeners::Listeners,
+    shortcuts: paths::fast::Shortcuts,
+    kinds: paths::fast::Kinds,
     flows: flows::Flows,
     direct: direct::Direct,
     mounts: mounts::Mounts,
@@ -116,7 +120,7 @@ impl Boundary {
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
-        let links = judge::LinkGuard::new(policy.literal_paths());
+        let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
         let copies = copies::Copies::new(&policy.named_programs(), &path);
@@ -135,6 +139,8 @@ impl Boundary {
             copies,
             loaders,
             listeners: listeners::Listeners::default(),
+            shortcuts: paths::fast::Shortcuts::default(),
+            kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
             mounts: mounts::Mounts::read(),
@@ -248,7 +254,7 @@ impl Call<'_> {
         if !self.boundary.listener.waits(self.notification.id) {
             return Err(Stop::Errno(Errno::ESRCH));
         }
-        if self.task.status()?.signal_waits() {
+        if self.task.is_interrupted()? {
             Err(Stop::Restart)
         } else {
             Ok(())
@@ -292,7 +298,7 @@ fn handle(boundary: &Boundary, notification: Notification) {
             Err(errno) => boundary.listener.send(id, Answer::Fail(errno)),
         },
         Err(Stop::Errno(errno)) => boundary.listener.send(id, Answer::Fail(errno)),
-        Err(Stop::Restart) => boundary.listener.send(id, Answer::Restart),
+        Err(Stop::Restart) => exec::restart(boundary, notification),
     };
     if let Err(errno) = sent
         && errno != Errno::ENOENT

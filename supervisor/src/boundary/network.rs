@@ -19,6 +19,7 @@ use crate::relay::Plan;
 use crate::sys::fs::{self, Kind};
 use crate::sys::memory::read_exact;
 use crate::sys::path::{FdPath, c_string};
+use crate::sys::process::interrupted;
 use crate::sys::socket as sys;
 
 /// An address as the caller wrote it, and what it means.
@@ -144,6 +145,18 @@ fn unix_address(path: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok([&1u16.to_ne_bytes(), path, b"\0"].concat())
 }
 
+/// Runs a call that waits on its socket, and goes on with it as long as the caller neither died nor must run a handler: asked again, connect
+/// waits for the connection that it has begun (`__inet_stream_connect`, net/ipv4/af_inet.c).
+fn patiently(call: &Call<'_>, act: impl Fn() -> Result<(), Errno>) -> Result<Result<(), Errno>, Stop> {
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+    loop {
+        match interrupted(BETWEEN_LOOKS, &act)? {
+            Err(Errno::EINTR) => call.still_waits()?,
+            result => return Ok(result),
+        }
+    }
+}
+
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let socket = call.duplicate(call.int(0))?;
     let bytes = address(call, 1, call.arg(2))?;
@@ -151,10 +164,16 @@ pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);
     }
-    if target.far && fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0 {
+    let waits = fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK == 0;
+    if target.far && waits {
         pool::about_to_block()?;
     }
-    let result = sys::connect(socket.as_fd(), &target.address);
+    // One with a limit of its own ends by itself, and would begin its time anew after each interruption.
+    let result = if waits && !sys::has_send_timeout(socket.as_fd())? {
+        patiently(call, || sys::connect(socket.as_fd(), &target.address))?
+    } else {
+        sys::connect(socket.as_fd(), &target.address)
+    };
     if let Some(asked) = target.resolver
         && matches!(result, Ok(()) | Err(Errno::EINPROGRESS))
     {

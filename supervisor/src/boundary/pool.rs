@@ -127,6 +127,8 @@ fn receive(boundary: &Arc<Boundary>) {
         tracing::error!(%errno, "a receiver could not get a file system context of its own");
         return;
     }
+    crate::evidence::quiet_thread();
+    BLOCKS.with(|slot| *slot.borrow_mut() = Some(boundary.clone()));
     let pool = &boundary.pool;
     loop {
         pool.receiving.fetch_add(1, Ordering::AcqRel);
@@ -135,7 +137,6 @@ fn receive(boundary: &Arc<Boundary>) {
         match received {
             Ok(notification) => {
                 pool.calls.fetch_add(1, Ordering::Relaxed);
-                BLOCKS.with(|slot| *slot.borrow_mut() = Some(boundary.clone()));
                 handle(boundary, notification);
             }
             // A caller that died before it was received; or the end of the tree, which the poll below tells.

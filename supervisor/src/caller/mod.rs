@@ -5,6 +5,7 @@ pub mod resolve;
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,58 +31,82 @@ pub struct Program {
     pub id: ObjectId,
     /// Its canonical path at exec.
     pub path: Vec<u8>,
+    /// The script that it interprets, where that counts as the program.
+    pub script: Option<Script>,
     /// Whether `by` rules may hold for it, and for what it starts.
     pub trust: Trust,
     /// Who started it.
     pub parent: Option<Arc<Program>>,
 }
 
+/// A file that an interpreter runs, and that the tree can not replace.
+#[derive(Debug)]
+pub struct Script {
+    /// Which file.
+    pub id: ObjectId,
+    /// Its canonical path at exec.
+    pub path: Vec<u8>,
+}
+
 impl Subject for Program {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
-        let ancestors = std::iter::successors(self.parent.as_deref(), |program| program.parent.as_deref());
         self.counts_as(program, digest, Trust::Itself)
             || tree
-                && ancestors
-                    .into_iter()
+                && self
+                    .ancestors()
                     .any(|ancestor| ancestor.counts_as(program, digest, Trust::AndWhatItStarts))
+    }
+
+    fn is_below(&self, program: &str) -> bool {
+        self.ancestors()
+            .any(|ancestor| ancestor.counts_as(program, None, Trust::AndWhatItStarts))
     }
 }
 
 impl Program {
+    fn ancestors(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.parent.as_deref(), |program| program.parent.as_deref())
+    }
+
     fn counts_as(&self, program: &str, digest: Option<&str>, trust: Trust) -> bool {
-        self.trust >= trust && self.is_file(program) && digest.is_none_or(|want| self.digest().as_deref() == Some(want))
+        let files =
+            std::iter::once((self.id, &self.path)).chain(self.script.as_ref().map(|script| (script.id, &script.path)));
+        self.trust >= trust
+            && files
+                .filter(|(id, _)| is_file(*id, program))
+                .any(|(id, path)| digest.is_none_or(|want| digest_of(id, path).as_deref() == Some(want)))
     }
+}
 
-    fn is_file(&self, program: &str) -> bool {
-        let candidates: Vec<String> = if program.contains('/') {
-            vec![program.to_owned()]
-        } else {
-            // The trusted folders of any PATH; a program elsewhere is named by its path.
-            [
-                "/usr/local/sbin",
-                "/usr/local/bin",
-                "/usr/sbin",
-                "/usr/bin",
-                "/sbin",
-                "/bin",
-            ]
-            .iter()
-            .map(|d| format!("{d}/{program}"))
-            .collect()
-        };
-        candidates.iter().any(|path| {
-            CString::new(path.as_str())
-                .is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == self.id))
-        })
-    }
+/// Whether a rule's program is this file.
+fn is_file(id: ObjectId, program: &str) -> bool {
+    let candidates: Vec<String> = if program.contains('/') {
+        vec![program.to_owned()]
+    } else {
+        // The trusted folders of any PATH; a program elsewhere is named by its path.
+        [
+            "/usr/local/sbin",
+            "/usr/local/bin",
+            "/usr/sbin",
+            "/usr/bin",
+            "/sbin",
+            "/bin",
+        ]
+        .iter()
+        .map(|d| format!("{d}/{program}"))
+        .collect()
+    };
+    candidates.iter().any(|path| {
+        CString::new(path.as_str()).is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == id))
+    })
+}
 
-    fn digest(&self) -> Option<String> {
-        let path = CString::new(self.path.clone()).ok()?;
-        let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
-        (fs::fstat(fd.as_fd()).ok()?.id == self.id)
-            .then(|| crate::boundary::digest(fd.as_fd()).ok())
-            .flatten()
-    }
+fn digest_of(id: ObjectId, path: &[u8]) -> Option<String> {
+    let path = CString::new(path).ok()?;
+    let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
+    (fs::fstat(fd.as_fd()).ok()?.id == id)
+        .then(|| crate::boundary::digest(fd.as_fd()).ok())
+        .flatten()
 }
 
 /// One thread that calls.
@@ -116,6 +141,30 @@ impl Task {
         self.open(c"cwd", libc::O_PATH | libc::O_DIRECTORY)
     }
 
+    /// The name that the kernel has for its working folder, or for what is behind a descriptor; it need not be a path.
+    pub fn base_name(&self, dirfd: i32) -> Result<Vec<u8>, Errno> {
+        fs::readlink(At::Dir(self.dir.as_fd()), &Self::base(dirfd, b"")?)
+    }
+
+    /// What a path that starts there leads to now.
+    pub fn stat_from(&self, dirfd: i32, path: &[u8], at_flags: i32) -> Result<fs::Stat, Errno> {
+        fs::stat_at(At::Dir(self.dir.as_fd()), &Self::base(dirfd, path)?, at_flags)
+    }
+
+    fn base(dirfd: i32, path: &[u8]) -> Result<CString, Errno> {
+        let mut name = Vec::with_capacity(path.len() + 16);
+        match dirfd {
+            libc::AT_FDCWD => name.extend_from_slice(b"cwd"),
+            0.. => write!(name, "fd/{dirfd}").map_err(|_| Errno::EBADF)?,
+            _ => return Err(Errno::EBADF),
+        }
+        if !path.is_empty() {
+            name.push(b'/');
+            name.extend_from_slice(path);
+        }
+        CString::new(name).map_err(|_| Errno::EINVAL)
+    }
+
     /// The object behind one of its descriptors. EBADF when there is none.
     pub fn descriptor(&self, number: i32) -> Result<OwnedFd, Errno> {
         if number < 0 {
@@ -130,6 +179,35 @@ impl Task {
     pub fn status(&self) -> Result<Status, Errno> {
         let file = self.open(c"status", libc::O_RDONLY)?;
         Ok(Status(fs::read_all(file.as_fd(), 16384)?))
+    }
+
+    /// Whether a signal ends its wait, or its process is being stopped: then the other threads have stopped already, and this one is waited for.
+    pub fn is_interrupted(&self) -> Result<bool, Errno> {
+        let status = self.status()?;
+        Ok(status.signal_waits() || status.has_siblings() && self.siblings_stop())
+    }
+
+    fn siblings_stop(&self) -> bool {
+        let stopped = |stat: &[u8]| {
+            let rest = memchr::memrchr(b')', stat).and_then(|at| stat.get(at + 1..));
+            rest.is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b'T'))
+        };
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.tgid.0));
+        threads
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|thread| std::fs::read(thread.path().join("stat")).ok())
+            .any(|stat| stopped(&stat))
+    }
+
+    /// Whether one of its descriptors is of O_PATH, which gives neither reading nor writing: the mode of its entry in /proc. proc_pid_fd(5).
+    pub fn is_path_only(&self, number: i32) -> bool {
+        let name = CString::new(format!("fd/{number}"));
+        name.is_ok_and(|name| {
+            fs::stat_at(At::Dir(self.dir.as_fd()), &name, libc::AT_SYMLINK_NOFOLLOW)
+                .is_ok_and(|entry| entry.mode & 0o600 == 0)
+        })
     }
 
     /// A duplicate of one of its descriptors. `waits` tells whether the call is still the one that was received: what is looked up by number
@@ -191,15 +269,24 @@ impl Status {
         u32::from_str_radix(self.field("Umask")?, 8).ok()
     }
 
-    /// Whether a signal waits that a handler of the caller takes (K22): pending, not blocked, caught.
+    /// Whether a signal waits that ends the caller's wait natively: pending, not blocked, and caught or stopping its process (K22).
     #[must_use]
     pub fn signal_waits(&self) -> bool {
+        /// The signals that stop a process unless it says otherwise. signal(7).
+        const STOPS: u64 =
+            1 << (libc::SIGSTOP - 1) | 1 << (libc::SIGTSTP - 1) | 1 << (libc::SIGTTIN - 1) | 1 << (libc::SIGTTOU - 1);
         let mask = |name| {
             self.field(name)
                 .and_then(|hex| u64::from_str_radix(hex, 16).ok())
                 .unwrap_or(0)
         };
-        (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & mask("SigCgt") != 0
+        let acts = mask("SigCgt") | STOPS & !mask("SigIgn");
+        (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & acts != 0
+    }
+
+    /// Whether the process has further threads.
+    fn has_siblings(&self) -> bool {
+        self.field("Threads") != Some("1")
     }
 }
 
@@ -336,6 +423,7 @@ impl Tasks {
             None => Arc::new(Program {
                 id: exe,
                 path: fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?,
+                script: None,
                 trust: Trust::No,
                 parent: None,
             }),
@@ -355,15 +443,16 @@ impl Tasks {
         Ok(task)
     }
 
-    /// A thread group runs a new program from now on; of its threads the one is left that has the group's number.
+    /// A thread group runs a new program from now on; of its threads the one is left that has the group's number. What is known of the others is
+    /// found to be dead when one of their numbers calls.
     pub fn executed(&self, tgid: Tgid, program: Program) {
         let program = Arc::new(program);
         let mut known = self.lock();
         let leader = known.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid).cloned();
-        known.tasks.retain(|_, task| task.tgid != tgid);
         known.programs.remove(&tgid);
         // The folder of a leader that lost its place to another thread is dead: the next call looks it up anew.
         let Some(leader) = leader.filter(|leader| leader.lives()) else {
+            known.tasks.remove(&Tid(tgid.0));
             known.remember(tgid, program);
             return;
         };
@@ -373,7 +462,7 @@ impl Tasks {
             program,
             dir: leader.dir.clone(),
             pidfd: OnceLock::new(),
-            seen_ms: AtomicU64::new(0),
+            seen_ms: AtomicU64::new(now_ms()),
         };
         known.tasks.insert(task.tid, Arc::new(task));
     }

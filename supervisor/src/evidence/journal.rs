@@ -21,7 +21,7 @@ use super::names::{decision_id, is_session_name};
 use super::queue::{Entry, Queue};
 use super::record::{Draft, End, NO_HASH, Opening, Record, Totals};
 use super::redact;
-use super::sink::{SESSION_BYTES, Sink};
+use super::sink::{SESSION_BYTES, Sink, quiet_thread};
 use crate::decision::Decision;
 
 /// How long a buffered record may stay in memory.
@@ -85,8 +85,8 @@ struct Synced {
 }
 
 impl Journal {
-    /// Takes a new or empty folder (default: the session's below [`sessions_root`]) and writes the opening record. Starts no
-    /// thread: the supervisor forks after this.
+    /// Takes a new or empty folder (default: the session's below [`sessions_root`]) and writes the opening record; it is on disk with the first
+    /// record that owes it, at the latest with the closing one. Starts no thread: the supervisor forks after this.
     pub fn create(dir: Option<&Path>, opening: &Opening, level: Level) -> Result<Self, EvidenceError> {
         if !is_session_name(&opening.session_id) {
             return Err(EvidenceError::SessionName(opening.session_id.clone()));
@@ -133,9 +133,9 @@ impl Journal {
         };
         journal
             .inner
-            .add(record, Durability::Synced)
+            .add(record, Durability::Written)
             .map_err(|error| match error {
-                EvidenceError::Write(source) | EvidenceError::Sync(source) => EvidenceError::Io {
+                EvidenceError::Write(source) => EvidenceError::Io {
                     path: journal.inner.path.clone(),
                     action: "write its first record",
                     source,
@@ -518,6 +518,7 @@ impl Inner {
 
     /// Writes buffered records until the journal is closed.
     fn flush(&self) {
+        quiet_thread();
         loop {
             {
                 let Ok(queue) = self.queue.lock() else { return };

@@ -1,5 +1,7 @@
 //! Names of sessions, decisions and approvals: a prefix and 12 hexadecimal digits from the kernel's random numbers.
 
+use std::cell::RefCell;
+
 use super::EvidenceError;
 
 /// A new name for a session: `ses_` and 12 hexadecimal digits.
@@ -30,9 +32,26 @@ pub(crate) fn is_session_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// Random bytes that a thread asks the kernel for at once: names are many, and each would be a call.
+const AT_ONCE: usize = 40 * DIGITS;
+/// Bytes of one name.
+const DIGITS: usize = 6;
+
+thread_local! {
+    static LEFT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 fn random(prefix: &str) -> Result<String, EvidenceError> {
-    let mut bytes = [0_u8; 6];
-    getrandom::fill(&mut bytes).map_err(|error| EvidenceError::Random(error.to_string()))?;
+    let bytes = LEFT.with_borrow_mut(|left| {
+        if left.len() < DIGITS {
+            left.resize(AT_ONCE, 0);
+            if let Err(error) = getrandom::fill(left) {
+                left.clear();
+                return Err(EvidenceError::Random(error.to_string()));
+            }
+        }
+        Ok(left.split_off(left.len().saturating_sub(DIGITS)))
+    })?;
     Ok(format!("{prefix}{}", hex(&bytes)))
 }
 

@@ -243,6 +243,10 @@ fn is_secret_name(name: &str) -> bool {
 /// Any text without the secrets in it: tokens known by their prefix, `NAME=value` and `"name": "value"` with a name that tells,
 /// headers, user information in URLs, private keys.
 pub(crate) fn text(text: String) -> String {
+    // Whatever tells a secret has letters: addresses have none.
+    if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        return text;
+    }
     if !text.starts_with('-') && SIGNS.as_ref().is_some_and(|signs| !signs.is_match(&text)) {
         return text;
     }

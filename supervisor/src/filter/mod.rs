@@ -5,6 +5,7 @@
 //! is rewritten to USER_NOTIF. Calls that no row allows fall to the first program's default, ENOSYS; so do the x32 numbers.
 
 mod messages;
+mod search;
 mod signals;
 mod table;
 
@@ -12,8 +13,7 @@ use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, TargetArch,
 };
 
 pub use messages::mediate_messages;
@@ -64,22 +64,19 @@ pub fn compile(rows: &[Row]) -> Result<Programs, BackendError> {
             place(*answer, Some(vec![SeccompRule::new(conditions)?]));
         }
     }
-    let program = |rules, mismatch, matched| -> Result<BpfProgram, BackendError> {
-        SeccompFilter::new(rules, mismatch, matched, ARCH)?.try_into()
-    };
-    let mut plain = vec![program(
+    let mut plain = vec![search::program(
         known,
-        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-        SeccompAction::Allow,
+        &SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        &SeccompAction::Allow,
     )?];
     for (errno, rules) in refuse {
-        plain.push(program(
+        plain.push(search::program(
             rules,
-            SeccompAction::Allow,
-            SeccompAction::Errno(errno.cast_unsigned()),
+            &SeccompAction::Allow,
+            &SeccompAction::Errno(errno.cast_unsigned()),
         )?);
     }
-    let mut notify = program(notify, SeccompAction::Allow, SeccompAction::Trace(MARK.into()))?;
+    let mut notify = search::program(notify, &SeccompAction::Allow, &SeccompAction::Trace(MARK.into()))?;
     for instruction in &mut notify {
         if instruction.code == BPF_RET_K && instruction.k == RET_TRACE | u32::from(MARK) {
             instruction.k = RET_USER_NOTIF;

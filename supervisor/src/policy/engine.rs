@@ -1,5 +1,6 @@
 //! The policy in force, and its answers.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::commands::{Meaning, PushTarget, Table, meaning};
@@ -11,12 +12,12 @@ use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Subject,
 use crate::decision::Decision;
 
 /// Addresses of clouds' metadata services.
-const METADATA: &[&str] = &[
-    "169.254.169.254",
-    "fd00:ec2::254",
-    "100.100.100.200",
-    "168.63.129.16",
-    "192.0.0.192",
+const METADATA: &[IpAddr] = &[
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
 /// A session's policy: immutable.
@@ -157,13 +158,15 @@ impl Policy {
             self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
         };
         let lines = meaning.program.lines(&self.table, reserved);
-        lines
-            .iter()
-            .any(|line| pack.commands.strictest(line, false, by).is_some())
+        lines.iter().any(|line| {
+            // What loosens a default does not reach over a line end, whatever it is called.
+            let reaches = |rule: &PatternRule| rule.rule.decision == Decision::Allow || !line.contains(&b'\n');
+            pack.commands.strictest(line, false, by).is_some_and(reaches)
+        })
     }
 
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
-    fn names_exactly(&self, ip: std::net::IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
+    fn names_exactly(&self, ip: IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
         self.packs
             .iter()
             .filter(|(layer, _)| *layer != Layer::Repository)
@@ -363,7 +366,7 @@ impl<'p> View<'p> {
         };
         if op == NetOp::Connect
             && let Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) | Endpoint::Host { ip: Some(ip), .. } = endpoint
-            && METADATA.iter().any(|metadata| metadata.parse() == Ok(*ip))
+            && METADATA.contains(ip)
             && !self.policy.names_exactly(*ip, endpoint, by)
         {
             return Verdict {

@@ -115,7 +115,9 @@ fn whole(message: &[u8]) -> Option<usize> {
 
 fn parse(message: &[u8], len: usize) -> Option<Hello> {
     let mut reader = Reader(message);
-    reader.take(1)?;
+    if reader.number(1)? != usize::from(CLIENT_HELLO) {
+        return Some(Hello::Malformed("a handshake that does not begin with a hello"));
+    }
     let mut body = reader.vector(3)?;
     body.take(2 + 32)?;
     body.vector(1)?;

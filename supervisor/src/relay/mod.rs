@@ -7,6 +7,8 @@
 mod hello;
 mod http;
 mod pipe;
+#[doc(hidden)]
+pub mod readers;
 mod tls;
 
 use std::io;

@@ -8,6 +8,8 @@ mod bindings;
 mod conf;
 mod peers;
 mod question;
+#[doc(hidden)]
+pub mod readers;
 mod secure;
 mod service;
 mod upstream;

@@ -407,6 +407,9 @@ pub fn pty_number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     Ok(number)
 }
 
+/// What F_SETFL sets. fcntl(2).
+pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+
 /// Removes O_NONBLOCK or sets other status flags on an open description. fcntl(2), F_SETFL.
 pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
@@ -420,13 +423,13 @@ pub fn status_flags(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     i32::try_from(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?).map_err(|_| Errno::EINVAL)
 }
 
-/// Whether a FIFO opened without waiting has (or had) a writer: `tee` of one byte consumes nothing, and tells 0 without writers, EAGAIN
-/// with a writer that is silent. tee(2).
+/// Whether a FIFO that was opened for reading without waiting has, or had since, a writer: `tee` of one byte consumes nothing, and tells 0 without
+/// writers, EAGAIN with a writer that is silent; one that came and went shows as hung up (`pipe_poll`, fs/pipe.c). tee(2), poll(2).
 pub fn fifo_has_writer(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let (_reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
     // SAFETY: no memory is passed.
     match check(unsafe { libc::tee(fd.as_raw_fd(), writer.as_raw_fd(), 1, libc::SPLICE_F_NONBLOCK) } as libc::c_long) {
-        Ok(0) => Ok(false),
+        Ok(0) => super::socket::poll(fd, 0, 0),
         Ok(_) | Err(Errno::EAGAIN) => Ok(true),
         Err(errno) => Err(errno),
     }

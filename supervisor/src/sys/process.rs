@@ -200,3 +200,43 @@ pub fn own_tid() -> Tid {
     // SAFETY: no memory is passed; it can not fail.
     Tid(unsafe { libc::gettid() })
 }
+
+/// Runs a call that may wait; every `interval` a signal to this thread ends it with EINTR. timer_create(2), SIGEV_THREAD_ID.
+///
+/// The signal is SIGURG, which nothing else here uses and which is ignored where no handler is.
+pub fn interrupted<T>(interval: std::time::Duration, act: impl FnOnce() -> T) -> Result<T, Errno> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    static HANDLER: std::sync::OnceLock<Result<(), Errno>> = std::sync::OnceLock::new();
+    HANDLER
+        .get_or_init(|| {
+            // SAFETY: all-zero bytes are a valid value of this C struct: no flags, so no SA_RESTART.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            // SAFETY: the kernel reads one struct sigaction, whose handler does nothing and so is safe at any time.
+            check(unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) }.into()).map(|_| ())
+        })
+        .as_ref()
+        .map_err(|errno| *errno)?;
+    // SAFETY: all-zero bytes are a valid value of this C struct.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = libc::SIGURG;
+    event.sigev_notify_thread_id = own_tid().0;
+    let mut timer: libc::timer_t = std::ptr::null_mut();
+    // SAFETY: the kernel reads one struct sigevent and writes one timer's number; both outlive the call.
+    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) }.into())?;
+    let every = libc::timespec {
+        tv_sec: interval.as_secs().try_into().unwrap_or(1),
+        tv_nsec: interval.subsec_nanos().into(),
+    };
+    let times = libc::itimerspec {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the timer was just made; the kernel reads one struct itimerspec, which outlives the call.
+    let set = check(unsafe { libc::timer_settime(timer, 0, &raw const times, std::ptr::null_mut()) }.into());
+    let result = set.map(|_| act());
+    // SAFETY: the timer is this function's own and not used again.
+    unsafe { libc::timer_delete(timer) };
+    result
+}

@@ -136,6 +136,24 @@ pub fn option(fd: BorrowedFd<'_>, name: i32) -> Result<i32, Errno> {
     Ok(value)
 }
 
+/// Whether calls on the socket end by themselves after a time: `SO_SNDTIMEO`. socket(7).
+pub fn has_send_timeout(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut value = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut len = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `value`; both outlive the call.
+    let rc = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_SNDTIMEO,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    check(rc.into())?;
+    Ok(value.tv_sec != 0 || value.tv_usec != 0)
+}
+
 /// Sets an int-valued option at SOL_SOCKET. socket(7).
 pub fn set_option(fd: BorrowedFd<'_>, name: i32, value: i32) -> Result<(), Errno> {
     let value: libc::c_int = value;

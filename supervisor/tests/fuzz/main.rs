@@ -100,3 +100,23 @@ fn any_pack_is_a_policy_or_named_errors() {
 fn the_control_socket_answers_anything_and_decides_nothing_unnamed() {
     run("control", &[b"", b"\n"], targets::control);
 }
+
+#[test]
+fn a_hello_names_one_host_however_it_comes() {
+    run("hello", &[], targets::hello);
+}
+
+#[test]
+fn a_request_names_one_host_however_it_comes() {
+    run("http", &[], targets::http);
+}
+
+#[test]
+fn a_dns_message_is_answered_as_what_it_is() {
+    run("dns", &[b"", b"x"], targets::dns);
+}
+
+#[test]
+fn the_session_is_given_its_own_resolver_alone() {
+    run("conf", &[b""], targets::conf);
+}

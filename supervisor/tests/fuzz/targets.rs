@@ -10,7 +10,10 @@ use std::time::Duration;
 use cavra::approvals::{Ask, ControlServer, Desk};
 use cavra::caller::memory::{CallerPath, strings as read_strings};
 use cavra::evidence::{Draft, Durability, Journal, Level, Opening, Verification, verify};
-use cavra::policy::{Profile, Request, Scope, load};
+use cavra::policy::{Profile, Request, Scope, canonical_name, load};
+use cavra::relay::readers::{requests, whole_hello};
+use cavra::resolver::readers::{addresses, question};
+use cavra::resolver::{Conf, Hosts};
 use cavra::sys::memory::RemotePtr;
 use cavra::sys::process::own_tid;
 
@@ -191,4 +194,74 @@ pub(crate) fn control(data: &[u8]) {
         "{}",
         listed.escape_ascii()
     );
+}
+
+/// Any bytes as the beginning of a TLS connection: the name of a whole hello is in its one spelling, and depends neither on what comes behind it
+/// nor on how much of it has come.
+pub(crate) fn hello(data: &[u8]) {
+    let Ok((name, len)) = whole_hello(data) else {
+        return;
+    };
+    assert!(len > 0 && len <= data.len(), "{len} of {}", data.len());
+    assert_eq!((data[0], data[5]), (22, 1), "no ClientHello in a handshake record");
+    if let Some(name) = &name {
+        assert_eq!(canonical_name(name).ok().as_ref(), Some(name));
+    }
+    assert_eq!(whole_hello(&data[..len]), Ok((name, len)));
+    for part in (0..len).step_by(len / 16 + 1).chain([len - 1]) {
+        assert_eq!(
+            whole_hello(&data[..part]),
+            Err("partial"),
+            "after {part} of {len} bytes"
+        );
+    }
+}
+
+/// Any bytes as plain HTTP: hosts are in their one spelling, and however the bytes are cut nothing else is let through.
+pub(crate) fn http(data: &[u8]) {
+    let (hosts, sent) = requests(data, data.len());
+    assert!(sent <= data.len() || !hosts.is_empty());
+    for host in &hosts {
+        assert!(
+            host.parse::<std::net::IpAddr>().is_ok() || canonical_name(host).ok().as_ref() == Some(host),
+            "{host:?}"
+        );
+    }
+    for piece in [1, 2, 7, 64] {
+        let (some, less) = requests(data, piece);
+        assert!(
+            hosts.starts_with(&some) && less <= sent,
+            "{some:?} {less} in pieces of {piece}, {hosts:?} {sent} at once"
+        );
+    }
+}
+
+/// Any bytes as a DNS message of the tree, or of a server: an answer is one, carries the question's id, and is no amplifier; a name is in its one
+/// spelling.
+pub(crate) fn dns(data: &[u8]) {
+    let reply = match question(data) {
+        Ok((name, reply)) => {
+            assert_eq!(canonical_name(&name).ok().as_ref(), Some(&name));
+            assert!(!reply.is_empty());
+            Some(reply)
+        }
+        Err(reply) => reply,
+    };
+    if let Some(reply) = reply {
+        assert_eq!(reply[..2], data[..2], "another id");
+        assert!(reply[2] & 0x80 != 0, "a question for an answer");
+        assert!(reply.len() <= data.len() + 64, "{} for {}", reply.len(), data.len());
+    }
+    assert!(addresses(data, "a.example").len() <= 256);
+}
+
+/// Any text as resolv.conf and hosts: what the session is given names its own resolver and no other.
+pub(crate) fn conf(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let given = Conf::parse(&text).substitute(std::net::Ipv4Addr::LOCALHOST.into());
+    let servers: Vec<&str> = given.lines().filter(|line| line.starts_with("nameserver")).collect();
+    assert_eq!(servers, ["nameserver 127.0.0.1"], "{given:?}");
+    for (name, addresses) in Hosts::parse(&text).iter() {
+        assert!(!name.is_empty() && !addresses.is_empty());
+    }
 }

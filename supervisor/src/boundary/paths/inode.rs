@@ -39,7 +39,8 @@ impl Call<'_> {
     fn held(&self, number: i32) -> Result<Object, Stop> {
         let fd = self.view().start(number)?;
         let stat = fs::fstat(fd.as_fd())?;
-        Ok(Object { fd, stat, via: None })
+        let via = (number != libc::AT_FDCWD && self.task.is_path_only(number)).then_some(0);
+        Ok(Object { fd, stat, via })
     }
 
     /// The object behind a descriptor that is more than O_PATH.

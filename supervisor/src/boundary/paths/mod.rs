@@ -1,6 +1,7 @@
 //! Calls that name paths: opens, names, renames, inodes.
 
 pub(super) mod bind;
+pub(super) mod fast;
 pub(super) mod inode;
 pub(super) mod names;
 pub(super) mod open;

@@ -1,15 +1,16 @@
 //! open, openat, openat2, creat.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::fast;
 use crate::boundary::judge::Matter;
-use crate::boundary::{Call, Reply, Stop, fixed, pool};
+use crate::boundary::{Call, Reply, Stop, pool};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
-use crate::decision::Decision;
 use crate::policy::FileOp;
 use crate::sys::fs::{self, At, Kind, resolve as how};
 use crate::sys::memory::read_exact;
@@ -35,19 +36,19 @@ const VALID: i32 = libc::O_ACCMODE
 /// `O_LARGEFILE` as the kernel numbers it on x86_64; the C library says 0 there.
 const O_LARGEFILE: i32 = 0o100_000;
 /// The bit of O_TMPFILE that is not O_DIRECTORY.
-const TMPFILE_BIT: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+pub(super) const TMPFILE_BIT: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
 /// One open, its registers and structures copied.
-struct Open {
-    dirfd: i32,
-    path: CallerPath,
-    flags: i32,
+pub(super) struct Open {
+    pub(super) dirfd: i32,
+    pub(super) path: CallerPath,
+    pub(super) flags: i32,
     mode: u32,
-    resolve: u64,
+    pub(super) resolve: u64,
 }
 
 impl Open {
-    fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         self.flags & libc::O_ACCMODE != libc::O_RDONLY || self.flags & (libc::O_TRUNC | TMPFILE_BIT) != 0
     }
 
@@ -55,8 +56,17 @@ impl Open {
         self.flags & libc::O_ACCMODE != libc::O_WRONLY
     }
 
-    fn has(&self, flag: i32) -> bool {
+    pub(super) fn has(&self, flag: i32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// How fstatat(2) treats a link in the last place as this open does.
+    pub(super) fn follow(&self) -> i32 {
+        if self.has(libc::O_NOFOLLOW) {
+            libc::AT_SYMLINK_NOFOLLOW
+        } else {
+            0
+        }
     }
 }
 
@@ -175,14 +185,15 @@ fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
     if let Some(reply) = call.substitute(open.path.bytes(), open.flags)? {
         return Ok(reply);
     }
-    if let Some(reply) = fast(call, open)? {
-        return Ok(reply);
-    }
+    let met = match fast::open(call, open)? {
+        fast::Outcome::Done(reply) => return Ok(reply),
+        fast::Outcome::Careful(met) => met,
+    };
     // A creation can lose against another, and starts again with what is there then.
     for _ in 0..32 {
         let held = lookup(call, open)?;
         match held.object {
-            Some(_) => return existing(call, open, held),
+            Some(_) => return existing(call, open, held, met.link.as_deref()),
             None if open.has(libc::O_CREAT) => {
                 if let Some(reply) = create(call, open, held)? {
                     return Ok(reply);
@@ -192,81 +203,6 @@ fn perform(call: &Call<'_>, open: &Open) -> Result<Reply, Stop> {
         }
     }
     Err(Errno::EAGAIN.into())
-}
-
-/// A path that is its own canonical name: decided as a string, and the kernel refuses to open anything else under it.
-fn plain(path: &[u8]) -> bool {
-    path.starts_with(b"/")
-        && path.len() > 1
-        && !path.ends_with(b"/")
-        && !path.starts_with(b"/proc/")
-        && !path.starts_with(b"/dev/")
-        && path
-            .split(|byte| *byte == b'/')
-            .skip(1)
-            .all(|part| !part.is_empty() && part != b"." && part != b"..")
-}
-
-fn fast(call: &Call<'_>, open: &Open) -> Result<Option<Reply>, Stop> {
-    let special = libc::O_CREAT | libc::O_EXCL | TMPFILE_BIT;
-    if open.writes() || open.has(special) || open.resolve != 0 || !plain(open.path.bytes()) {
-        return Ok(None);
-    }
-    let path = open.path.as_c_str();
-    // The kind first: opening must not wait, or wake who waits, before anything is decided.
-    let before = match fs::stat_at(At::Root, path, libc::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        // What does not exist natively does not here; a link or a missing right in between is looked at carefully.
-        Err(Errno::ENOENT) => return missing(open),
-        Err(_) => return Ok(None),
-    };
-    if !matches!(before.kind(), Kind::File | Kind::Dir) || before.nlink > 1 && before.kind() == Kind::File {
-        return Ok(None);
-    }
-    let verdict = call.verdict(FileOp::Read, path.to_bytes(), Some(&before));
-    if verdict.decision != Decision::Allow {
-        return Ok(None);
-    }
-    let flags = open.flags | libc::O_NOCTTY;
-    let fd = match fs::open(At::Root, path, flags, 0, how::NO_SYMLINKS | how::NO_MAGICLINKS) {
-        Ok(fd) => fd,
-        Err(Errno::ELOOP) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
-    let stat = fs::fstat(fd.as_fd())?;
-    if stat.kind() != before.kind() || (stat.kind() == Kind::File && stat.nlink > 1) {
-        return Ok(None);
-    }
-    if fixed::foreign_proc(path.to_bytes(), &stat, fd.as_fd())? {
-        return Ok(None);
-    }
-    let matter = Matter {
-        action: "read_file",
-        operation: "open",
-        target: path.to_bytes(),
-        object: None,
-        argv: None,
-    };
-    call.count_read(&matter, &verdict, stat.id)?;
-    Ok(Some(Reply::Descriptor {
-        fd,
-        cloexec: open.has(libc::O_CLOEXEC),
-        last: false,
-    }))
-}
-
-/// ENOENT of a path without links on the way is the answer; with links in between the careful way gives it.
-fn missing(open: &Open) -> Result<Option<Reply>, Stop> {
-    match fs::open(
-        At::Root,
-        open.path.as_c_str(),
-        libc::O_PATH,
-        0,
-        how::NO_SYMLINKS | how::NO_MAGICLINKS,
-    ) {
-        Err(Errno::ENOENT) => Err(Errno::ENOENT.into()),
-        _ => Ok(None),
-    }
 }
 
 fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
@@ -340,7 +276,7 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     }
 }
 
-fn existing(call: &Call<'_>, open: &Open, held: Held) -> Result<Reply, Stop> {
+fn existing(call: &Call<'_>, open: &Open, held: Held, met: Option<&CStr>) -> Result<Reply, Stop> {
     if open.has(libc::O_CREAT) && open.has(libc::O_EXCL) && !open.has(TMPFILE_BIT) {
         return Err(Errno::EEXIST.into());
     }
@@ -376,6 +312,9 @@ fn existing(call: &Call<'_>, open: &Open, held: Held) -> Result<Reply, Stop> {
         Kind::Char => device(call, &object, &name, flags)?,
         _ => fs::reopen(object.fd.as_fd(), flags)?,
     };
+    if let (Some(met), Name::Path(path), Kind::File | Kind::Dir) = (met, &name, kind) {
+        call.boundary.shortcuts.learn(met, path);
+    }
     let last = open.writes() || !matches!(kind, Kind::File | Kind::Dir);
     Ok(Reply::Descriptor {
         fd,
@@ -455,10 +394,7 @@ fn fifo(call: &Call<'_>, object: &Object, flags: i32) -> Result<OwnedFd, Stop> {
         };
         if let Some(fd) = found {
             let fd = fd?;
-            fs::set_status_flags(
-                fd.as_fd(),
-                flags & (libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME),
-            )?;
+            fs::set_status_flags(fd.as_fd(), flags & fs::STATUS_FLAGS)?;
             return Ok(fd);
         }
         if looked.elapsed() >= CALLER {
@@ -549,25 +485,7 @@ fn owns_pty(call: &Call<'_>, number: u64) -> Result<bool, Stop> {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, tty_of};
-
-    #[test]
-    fn only_paths_that_are_their_own_names_are_plain() {
-        for (path, is) in [
-            ("/a/b", true),
-            ("/", false),
-            ("/a/", false),
-            ("/a//b", false),
-            ("/a/./b", false),
-            ("/a/../b", false),
-            ("a/b", false),
-            ("/proc/self/x", false),
-            ("/dev/tty", false),
-            ("/a/...", true),
-        ] {
-            assert_eq!(plain(path.as_bytes()), is, "{path}");
-        }
-    }
+    use super::tty_of;
 
     #[test]
     fn the_terminal_is_read_behind_the_name() {
