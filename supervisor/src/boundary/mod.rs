@@ -115,11 +115,14 @@ impl Boundary {
             .chain(others)
             .map(|path| real(&path))
             .collect();
+        let mounts = mounts::Mounts::read();
+        let own_folders = mounts.with_others(own_folders);
         let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
         let policy_folders = [own_policy]
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
+        let policy_folders = mounts.with_others(policy_folders);
         let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
@@ -143,7 +146,7 @@ impl Boundary {
             kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
-            mounts: mounts::Mounts::read(),
+            mounts,
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,

@@ -63,6 +63,15 @@ impl Mounts {
         Self(same)
     }
 
+    /// Each of these paths with its others.
+    pub(super) fn with_others(&self, paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let all = |path: Vec<u8>| {
+            let others = self.others(&path);
+            std::iter::once(path).chain(others)
+        };
+        paths.into_iter().flat_map(all).collect()
+    }
+
     /// The other paths of what has this one.
     pub(super) fn others(&self, path: &[u8]) -> Vec<Vec<u8>> {
         if self.0.is_empty() {
