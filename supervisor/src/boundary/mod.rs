@@ -14,6 +14,7 @@ mod judge;
 mod links;
 mod listeners;
 mod messages;
+mod mounts;
 mod names;
 mod network;
 mod others;
@@ -112,11 +113,13 @@ impl Boundary {
             .chain(others)
             .map(|path| real(&path))
             .collect();
+        let own_folders = mounts::with_aliases(own_folders);
         let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
         let policy_folders = [own_policy]
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
+        let policy_folders = mounts::with_aliases(policy_folders);
         let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
