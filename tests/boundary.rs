@@ -633,6 +633,8 @@ fn no_program_is_planted_in_gits_configuration() {
         "cp .git/config c; printf '[core]\\nfsmonitor = ./plant\\n' >> c; ln -f c .git/config",
         "cp -r .git new; printf '[core]\\nfsmonitor = ./plant\\n' >> new/config; mv .git old; mv new .git",
         "python3 -c 'open(\".git/config\", \"a\").write(\"[core]\\nfsmonitor = ./plant\\n\")'",
+        "git -c user.name=x -c user.email=x commit -q --allow-empty -m x; git log -1 --output=.git/config --format='[core]%n fsmonitor = ./plant'",
+        "git -c trailer.separators== interpret-trailers --in-place --trailer fsmonitor=./plant .git/config",
         "git config core.fsmonitor ./plant",
         "git config CORE.FSMONITOR ./plant",
         "git config core.fsmonitor ./plant --list",

@@ -1,113 +1,193 @@
-//! The same folder under several mounts (class 16): each of its paths.
+//! Other paths of the same files: folders that were mounted at several places when the session began, and layers of overlays.
+//!
+//! *Invariant:* what a rule restricts under one of its paths is restricted under each. Defaults speak of one path only: a workspace that is
+//! mounted elsewhere too stays writable. The tree mounts nothing itself.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// One line of /proc/self/mountinfo. proc_pid_mountinfo(5).
+/// Other paths of one file that are looked at.
+const PATHS_MAX: usize = 16;
+
+/// A folder, or a file, that is another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+struct Same {
+    one: Vec<u8>,
+    other: Vec<u8>,
+}
+
+/// The mounts as they were at the beginning.
+#[derive(Debug, Default)]
+pub(super) struct Mounts(Vec<Same>);
+
+/// One line of mountinfo. proc_pid_mountinfo(5).
 struct Mount {
-    /// Which file system, as `major:minor`.
     device: Vec<u8>,
-    /// The folder of that file system which is mounted.
     root: Vec<u8>,
-    /// Where.
     point: Vec<u8>,
+    layers: Vec<Vec<u8>>,
 }
 
-/// The paths, and what else leads to them by the mounts that there are now: nothing of the tree makes new ones.
-pub(super) fn with_aliases(paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let mounts = parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default());
-    let exists = |path: &[u8]| Path::new(std::ffi::OsStr::from_bytes(path)).symlink_metadata().is_ok();
-    let mut all = paths.clone();
-    for path in &paths {
-        for alias in aliases(&mounts, path) {
-            // What is mounted above it hides a path; and what does not exist yet would lie below its parent.
-            let parent = alias
+impl Mounts {
+    /// Reads them.
+    pub(super) fn read() -> Self {
+        let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        // Layers that lie outside of this mount namespace are nobody's paths here.
+        Self::of(&text, |layer| Path::new(std::ffi::OsStr::from_bytes(layer)).is_dir())
+    }
+
+    fn of(text: &[u8], is_here: impl Fn(&[u8]) -> bool) -> Self {
+        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        let mut same = Vec::new();
+        for (index, a) in mounts.iter().enumerate() {
+            for b in mounts
                 .iter()
-                .rposition(|byte| *byte == b'/')
-                .and_then(|at| alias.get(..at));
-            if !all.contains(&alias) && (exists(&alias) || parent.is_some_and(exists)) {
-                all.push(alias);
+                .skip(index + 1)
+                .filter(|b| b.device == a.device && b.point != a.point)
+            {
+                // The one whose root is deeper is a folder of the other.
+                let (deep, high) = if a.root.len() >= b.root.len() { (a, b) } else { (b, a) };
+                if let Some(rest) = below(&deep.root, &high.root) {
+                    same.push(Same {
+                        one: deep.point.clone(),
+                        other: joined(&high.point, rest),
+                    });
+                }
+            }
+            same.extend(a.layers.iter().filter(|layer| is_here(layer)).map(|layer| Same {
+                one: a.point.clone(),
+                other: layer.clone(),
+            }));
+        }
+        same.retain(|same| same.one != same.other);
+        Self(same)
+    }
+
+    /// Each of these paths with its others.
+    pub(super) fn with_others(&self, paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let all = |path: Vec<u8>| {
+            let others = self.others(&path);
+            std::iter::once(path).chain(others)
+        };
+        paths.into_iter().flat_map(all).collect()
+    }
+
+    /// The other paths of what has this one.
+    pub(super) fn others(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut found = vec![path.to_vec()];
+        let mut next = 0;
+        while let Some(path) = found.get(next).cloned().filter(|_| found.len() < PATHS_MAX) {
+            next += 1;
+            for Same { one, other } in &self.0 {
+                for (from, to) in [(one, other), (other, one)] {
+                    let Some(rest) = below(&path, from) else { continue };
+                    let moved = joined(to, rest);
+                    if !found.contains(&moved) {
+                        found.push(moved);
+                    }
+                }
             }
         }
+        found.remove(0);
+        found
     }
-    all
 }
 
-fn parse(text: &[u8]) -> Vec<Mount> {
-    let line = |line: &[u8]| {
-        let mut fields = line.split(|byte| *byte == b' ').skip(2);
-        Some(Mount {
-            device: fields.next()?.to_vec(),
-            root: plain(fields.next()?),
-            point: plain(fields.next()?),
-        })
-    };
-    text.split(|byte| *byte == b'\n').filter_map(line).collect()
-}
-
-/// Blanks, tabs, line ends and backslashes are written as three octal digits.
-fn plain(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
-}
-
-/// What of `path` lies below `folder`: nothing, or what begins with a slash.
+/// What of `path` lies below `folder`: nothing, or something that begins with a slash.
 fn below<'a>(path: &'a [u8], folder: &[u8]) -> Option<&'a [u8]> {
     let folder = folder.strip_suffix(b"/").unwrap_or(folder);
-    path.strip_prefix(folder)
-        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    let rest = path.strip_prefix(folder)?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest.strip_suffix(b"/").unwrap_or(rest))
 }
 
-fn aliases(mounts: &[Mount], path: &[u8]) -> Vec<Vec<u8>> {
-    let joined = |folder: &[u8], rest: &[u8]| [folder.strip_suffix(b"/").unwrap_or(folder), rest].concat();
-    // The innermost mount holds it; of those at one point the last.
-    let around = mounts.iter().filter(|mount| below(path, &mount.point).is_some());
-    let Some(own) = around.max_by_key(|mount| mount.point.len()) else {
-        return Vec::new();
+fn joined(folder: &[u8], rest: &[u8]) -> Vec<u8> {
+    let path = [folder.strip_suffix(b"/").unwrap_or(folder), rest].concat();
+    if path.is_empty() { b"/".to_vec() } else { path }
+}
+
+fn mount(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(2);
+    let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+    let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = rest.next()?;
+    let options = rest.nth(1).unwrap_or_default();
+    Some(Mount {
+        device: device.to_vec(),
+        root: unescaped(root),
+        point: unescaped(point),
+        layers: if kind == b"overlay" {
+            layers(options)
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+/// The folders of an overlay: `lowerdir=A:B,upperdir=C`, or `lowerdir+=A` for each. Documentation/filesystems/overlayfs.rst.
+fn layers(options: &[u8]) -> Vec<Vec<u8>> {
+    let of = |option: &[u8]| -> Option<Vec<u8>> {
+        ["lowerdir=", "lowerdir+=", "datadir+=", "upperdir="]
+            .iter()
+            .find_map(|name| Some(option.strip_prefix(name.as_bytes())?.to_vec()))
     };
-    let inside = joined(&own.root, below(path, &own.point).unwrap_or_default());
-    let same = mounts.iter().filter(|mount| mount.device == own.device);
-    let paths = same.filter_map(|mount| Some(joined(&mount.point, below(&inside, &mount.root)?)));
-    paths.filter(|alias| alias != path).collect()
+    let lists = options.split(|byte| *byte == b',').filter_map(of);
+    lists
+        .flat_map(|list| list.split(|byte| *byte == b':').map(unescaped).collect::<Vec<_>>())
+        .filter(|layer| layer.starts_with(b"/"))
+        .collect()
+}
+
+/// `\ooo` of three octal digits is a byte.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                out.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{aliases, parse};
+    use super::*;
+
+    const TABLE: &[u8] =
+        b"1 0 254:0 / / rw - ext4 /dev/vda rw\n2 1 254:0 /home/u/no /mnt/a\\040b rw - ext4 /dev/vda rw\n\
+        3 1 254:0 /etc/hosts /srv/hosts rw shared:1 - ext4 /dev/vda rw\n4 1 0:40 / /tmp rw - tmpfs none rw\n\
+        5 1 0:50 / /over rw - overlay overlay rw,lowerdir=/low:/gone,upperdir=/up,workdir=/work\n";
+
+    fn others(path: &str) -> Vec<String> {
+        let mounts = Mounts::of(TABLE, |layer| layer != b"/gone");
+        let found = mounts.others(path.as_bytes());
+        found
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
+    }
 
     #[test]
-    fn a_folder_is_found_under_each_mount_of_its_file_system() {
-        let mounts = parse(
-            b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n21 20 8:2 / /home rw - ext4 /dev/sdb rw\n22 20 8:2 /u /mnt/a\\040b rw - ext4 /dev/sdb rw\n\
-              23 20 8:2 /other /mnt/other rw - ext4 /dev/sdb rw\n24 20 8:1 /var /srv/var rw - ext4 /dev/sda1 rw\n",
-        );
-        let found = |path: &str| -> Vec<String> {
-            let found = aliases(&mounts, path.as_bytes());
-            found
-                .iter()
-                .map(|path| String::from_utf8_lossy(path).into_owned())
-                .collect()
-        };
-        assert_eq!(found("/home/u/.local/state"), ["/mnt/a b/.local/state"]);
-        assert_eq!(found("/mnt/a b/x"), ["/home/u/x"]);
-        assert_eq!(found("/home/v"), Vec::<String>::new());
-        assert_eq!(found("/var/lib/x"), ["/srv/var/lib/x"]);
-        assert_eq!(found("/srv/var/lib"), ["/var/lib"]);
-        assert_eq!(found("/home/ux"), Vec::<String>::new());
+    fn a_file_has_all_its_paths() {
+        assert_eq!(others("/mnt/a b/x"), ["/home/u/no/x"]);
+        assert_eq!(others("/home/u/no/x"), ["/mnt/a b/x"]);
+        assert_eq!(others("/home/u/no"), ["/mnt/a b"]);
+        assert_eq!(others("/srv/hosts"), ["/etc/hosts"]);
+        assert_eq!(others("/over/x"), ["/low/x", "/up/x"]);
+        assert_eq!(others("/up/x"), ["/over/x", "/low/x"]);
+        for alone in ["/home/u/nothing", "/home/u", "/tmp/x", "/etc/passwd", "/gone/x"] {
+            assert!(others(alone).is_empty(), "{alone}: {:?}", others(alone));
+        }
     }
 }
