@@ -168,6 +168,22 @@ pub const NO_CONTROL: &[(&str, &str)] = &[
     ("socket/alg", "the kernel has no such sockets"),
     ("connect/smc", "the kernel has no such sockets"),
     ("call/userfault", "not for users here"),
+    ("kernel/", "this machine has no such file, or lets nobody write it"),
+    ("root/bounding", "the launcher has set no_new_privs already"),
+    ("root/port_", "the kernel has no such call"),
+    ("root/limit_raised", "needs CAP_SYS_RESOURCE"),
+    ("root/set_uid_program", "the file system honours no set-user-id"),
+    ("newer/uretprobe", "the kernel kills whoever makes it by hand"),
+    ("unknown/", "no kernel has these numbers yet"),
+    (
+        "container/host_",
+        "the first process is another user's, or out of this container's reach",
+    ),
+    (
+        "sticky/sticky_",
+        "the kernel's own rule for sticky folders, which nothing here may lift",
+    ),
+    ("clock/", "needs CAP_SYS_TIME, or a kernel with time namespaces"),
 ];
 
 /// Techniques (by prefix) that the boundary refuses whatever a pack says: their twin is the native control.
