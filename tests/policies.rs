@@ -72,6 +72,15 @@ fn production_packs_refuse_a_deletion_with_rule_pack_line_and_reason_and_let_one
             .is_some_and(|reason| reason.contains("delete")),
         "{record}"
     );
+    // The person sees it where the command was typed: rule, pack with line, reason.
+    let said = text(&refused.output);
+    let place = said.split("(builtin:cavra-kubernetes-prod:").nth(1).unwrap_or_default();
+    assert!(
+        said.contains("refused by commands.block")
+            && place.starts_with(|digit: char| digit.is_ascii_digit())
+            && place.contains("delete"),
+        "{said}"
+    );
     let looked = world.run(&packs, &["kubectl", "get", "pods"]);
     assert!(
         text(&looked.output).contains("ran get pods"),
