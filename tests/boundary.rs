@@ -633,6 +633,8 @@ fn no_program_is_planted_in_gits_configuration() {
         "cp .git/config c; printf '[core]\\nfsmonitor = ./plant\\n' >> c; ln -f c .git/config",
         "cp -r .git new; printf '[core]\\nfsmonitor = ./plant\\n' >> new/config; mv .git old; mv new .git",
         "python3 -c 'open(\".git/config\", \"a\").write(\"[core]\\nfsmonitor = ./plant\\n\")'",
+        "git -c user.name=x -c user.email=x commit -q --allow-empty -m x; git log -1 --output=.git/config --format='[core]%n fsmonitor = ./plant'",
+        "git -c trailer.separators== interpret-trailers --in-place --trailer fsmonitor=./plant .git/config",
         "git config core.fsmonitor ./plant",
         "git config CORE.FSMONITOR ./plant",
         "git config core.fsmonitor ./plant --list",
@@ -641,6 +643,10 @@ fn no_program_is_planted_in_gits_configuration() {
         "git config --type=path core.fsmonitor ./plant --get",
         "git config set --local core.fsmonitor ./plant",
         "git -c a.b=c config --add core.fsmonitor ./plant",
+        "git -c alias.c=config c core.fsmonitor ./plant",
+        "git -c help.autocorrect=immediate confg core.fsmonitor ./plant",
+        "$(git --exec-path)/git-config core.fsmonitor ./plant",
+        "bash -c 'exec -a git-config git core.fsmonitor ./plant'",
         "git clone -q -c core.fsmonitor=./plant . ../h; cp ../h/.git/config .git/config",
         "cp $(command -v git) mine; ./mine config core.fsmonitor ./plant",
         "LD_PRELOAD=./none.so git config core.fsmonitor ./plant",
@@ -797,4 +803,41 @@ fn a_descriptor_of_a_name_that_is_gone_gives_nothing_new() {
             "{native}"
         );
     }
+}
+
+/// The home was mounted a second time before the session: its evidence and policy are as far away there (class 16).
+#[test]
+fn a_second_mount_of_its_folders_leads_nowhere() {
+    let world = World::new(User::Own);
+    let mounts = "mount --bind \"$HOME\" \"$HOME/../again\" || exit 77; ";
+    std::fs::create_dir(world.folder("again")).expect("a folder");
+    let policy = world.write(
+        "p.yaml",
+        "metadata: {id: t}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\n",
+    );
+    let run = |script: &str| {
+        let inside = world.session(&["--policy", policy.to_str().expect("path")], &["sh", "-c", script]);
+        let words: Vec<String> = std::iter::once(inside.get_program())
+            .chain(inside.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let line = format!("{mounts}{}", words.join(" "));
+        let mut command = world.command("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c", &line]);
+        command.output().expect("unshare")
+    };
+    let outcome = run(
+        "cat ../again/evidence/decisions.jsonl; echo x >> ../again/evidence/decisions.jsonl; mv ../again/evidence ../again/e2; echo read > ../again/plain; cat ../home/plain",
+    );
+    if outcome.status.code() == Some(77) || outcome.stderr.starts_with(b"unshare:") {
+        eprintln!("SKIPPED: a second mount of the session's folders (nothing can be mounted here)");
+        return;
+    }
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&outcome.stdout),
+        String::from_utf8_lossy(&outcome.stderr),
+    );
+    assert_eq!(stdout, "read\n", "{stderr}");
+    assert!(stderr.matches("Permission denied").count() >= 2, "{stderr}");
+    assert!(world.folder("home").join("evidence/decisions.jsonl").exists());
 }

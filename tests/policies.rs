@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cavra_tests::{User, World};
+use cavra_tests::{User, World, users};
 
 fn world() -> World {
     let world = World::new(User::Own);
@@ -71,6 +71,15 @@ fn production_packs_refuse_a_deletion_with_rule_pack_line_and_reason_and_let_one
             .as_str()
             .is_some_and(|reason| reason.contains("delete")),
         "{record}"
+    );
+    // The person sees it where the command was typed: rule, pack with line, reason.
+    let said = text(&refused.output);
+    let place = said.split("(builtin:cavra-kubernetes-prod:").nth(1).unwrap_or_default();
+    assert!(
+        said.contains("refused by commands.block")
+            && place.starts_with(|digit: char| digit.is_ascii_digit())
+            && place.contains("delete"),
+        "{said}"
     );
     let looked = world.run(&packs, &["kubectl", "get", "pods"]);
     assert!(
@@ -279,6 +288,146 @@ fn the_tree_reads_its_policy_and_writes_none_of_it() {
             done,
             "{line}: {}",
             text(&found.output)
+        );
+    }
+}
+
+/// `~/.git-credentials` is for git, and for git only below the one program that a person approved; nobody else gets it, however it is asked.
+#[test]
+fn only_git_started_by_an_approved_command_reads_its_credentials() {
+    const PACK: &str = "\
+metadata: {id: credentials}
+filesystem: {default_read: block, default_write: block, allow_write: ['${workspace}/**', '/dev/**']}
+commands: {default: allow}
+rules:
+- {action: read_file, match: '/**', except: '${home}/.git-credentials', decision: allow}
+- {id: credentials.git, action: read_file, match: '${home}/.git-credentials', by: {program: git, ancestor: DEPLOY}, decision: allow}
+";
+    const ASK: &str = "printf 'protocol=https\\nhost=example.org\\n\\n' | git credential-store get";
+    for user in users() {
+        let world = World::new(user);
+        let script = |name: &str, line: &str| {
+            let file = world.folder("bin").join(name);
+            std::fs::write(&file, format!("#!/bin/sh\n# {name}\n{line}\n")).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            file.display().to_string()
+        };
+        let deploy = script("deploy", &format!("{ASK}; cat ~/.git-credentials; \"$@\""));
+        script("other", ASK);
+        world.write("../home/.git-credentials", "https://u:hunter2@example.org\n");
+        let pack = world.write("../home/pack.yaml", &PACK.replace("DEPLOY", &deploy));
+        let pack = pack.to_str().unwrap();
+        let said = |line: &str| {
+            let found = world.run(&["--policy", pack], &["sh", "-c", line]);
+            (text(&found.output), found)
+        };
+        let (out, _) = said("deploy true");
+        assert!(out.contains("password=hunter2"), "git below deploy: {out}");
+        assert!(!out.contains("https://u:"), "cat below deploy: {out}");
+        for line in [
+            ASK.to_owned(),
+            "other".to_owned(),
+            "cat ~/.git-credentials".to_owned(),
+            format!("cp {deploy} mine; sh ./mine"),
+            format!("cp {deploy} deploy; ./deploy"),
+            format!("ln -s {deploy} deploy; ./deploy"),
+            format!(
+                "cp $(command -v git) git; deploy sh -c '{}'",
+                ASK.replace("git cred", "./git cred").replace('\'', "\"")
+            ),
+            format!("BASH_ENV=./x sh -c '. {deploy}'"),
+        ] {
+            let (out, found) = said(&line);
+            let below_deploy = line.contains("deploy sh -c");
+            let times = out.matches("hunter2").count();
+            assert_eq!(times, usize::from(below_deploy), "{line}: {out}");
+            let refused = found.records.iter().any(|record| {
+                record["action_type"] == "read_file"
+                    && record["decision"] == "block"
+                    && record["target"]
+                        .as_str()
+                        .is_some_and(|target| target.ends_with("/.git-credentials"))
+            });
+            assert!(refused, "{line}: no refusal on record");
+        }
+        let explain = |more: &[&str]| {
+            let words = [
+                "policy",
+                "explain",
+                "--policy",
+                pack,
+                "--as",
+                "read",
+                "--by",
+                "/usr/bin/git",
+            ];
+            cavractl(&world, &[&words[..], more, &["~/.git-credentials"]].concat())
+        };
+        let (_, alone) = explain(&[]);
+        assert!(alone.contains(": block"), "{alone}");
+        let (_, below) = explain(&["--below", &deploy]);
+        assert!(
+            below.contains(": allow") && below.contains("credentials.git"),
+            "{below}"
+        );
+    }
+}
+
+/// `node_modules` is written by npm, a script, and by nothing else: not by node, not by a copy of npm, not by what npm starts.
+#[test]
+fn only_npm_writes_node_modules() {
+    const PACK: &str = "\
+metadata: {id: modules}
+filesystem: {default_read: allow, default_write: block, allow_write: ['${home}/.npm/**', '${tmp}/npm-*', '/dev/**']}
+commands: {default: allow}
+network: {default: block}
+rules:
+- action: [write_file, delete_file]
+  match: ['${workspace}/**']
+  except: ['${workspace}/node_modules', '${workspace}/node_modules/**']
+  decision: allow
+- {id: modules.npm, action: [write_file, delete_file], match: ['${workspace}/node_modules', '${workspace}/node_modules/**'], by: npm, decision: allow}
+";
+    if !Path::new("/usr/bin/npm").exists() {
+        eprintln!("SKIPPED: npm writes node_modules (npm is not installed)");
+        return;
+    }
+    for user in users() {
+        let world = World::new(user);
+        let pack = world.write("../home/pack.yaml", PACK);
+        world.write("dep/package.json", "{\"name\": \"dep\", \"version\": \"1.0.0\", \"scripts\": {\"postinstall\": \"echo x > ../node_modules/by-script; echo x > ../../node_modules/by-script; true\"}}");
+        world.write("package.json", "{\"name\": \"top\", \"version\": \"1.0.0\", \"scripts\": {\"plant\": \"echo x > node_modules/by-script\"}}");
+        let run = |line: &str| {
+            let found = world.run(&["--policy", pack.to_str().unwrap()], &["sh", "-c", line]);
+            (found.output.status.code(), text(&found.output))
+        };
+        const INSTALL: &str = "npm install --offline --no-audit --no-fund --silent ./dep";
+        let (status, said) = run(INSTALL);
+        assert!(
+            status == Some(0) && world.path("node_modules/dep").exists(),
+            "npm itself: {status:?} {said}"
+        );
+        for line in [
+            "echo x > node_modules/planted",
+            "node -e 'require(\"fs\").writeFileSync(\"node_modules/planted\", \"x\")'",
+            "npm run --silent plant",
+            "mv node_modules away",
+            "ln -sfn /tmp node_modules/dep",
+            "cp $(readlink -f /usr/bin/npm) npm; node ./npm uninstall dep",
+            "node --require ./package.json /usr/bin/npm uninstall --offline dep",
+            "NODE_OPTIONS=--no-warnings npm uninstall --offline dep",
+        ] {
+            let (_, said) = run(line);
+            for name in ["planted", "by-script"] {
+                assert!(!world.path("node_modules").join(name).exists(), "{line}: {said}");
+            }
+            let target = std::fs::read_link(world.path("node_modules/dep")).unwrap_or_default();
+            assert_eq!(target, Path::new("../dep"), "{line}: {said}");
+        }
+        let (status, said) = run("npm uninstall --offline --no-audit --no-fund --silent dep");
+        assert!(
+            status == Some(0) && !world.path("node_modules/dep").exists(),
+            "{status:?} {said}"
         );
     }
 }

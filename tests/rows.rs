@@ -89,6 +89,7 @@ const ALLOWED: &[Row] = allowed! {
     multiprocessing: sh "python3 -c 'import multiprocessing as m\nwith m.Pool(2) as p: print(p.map(abs, range(-5, 0)))'";
     clones_come_and_go: sh "git init -q o && git -C o commit -q --allow-empty -m one && git clone -q o c && rm -rf c && t=$(mktemp -d) && git clone -q o $t/c && rm -rf $t && git -C o worktree add -q ../w && git -C o worktree remove ../w && rm -r o && ls";
     a_writer_that_comes_and_goes: sh "mkfifo p; for i in 1 2 3 4 5 6; do cat p & sleep 0.1; : > p; wait; done; echo all";
+    own_entries_by_openat2: sh "python3 -c 'import ctypes,os\nl=ctypes.CDLL(None)\nfor flags in (2, 1, 3):\n f=l.syscall(437, -100, b\"/proc/self/stat\", (ctypes.c_ulong*3)(0,0,flags), 24)\n print(int(os.read(f,99).split()[0]) == os.getpid() if f >= 0 else f)'";
     stops_while_a_call_waits: sh "python3 stops.py";
     signals_to_threads_that_wait: sh "python3 signals.py";
     connects_that_wait: sh "python3 connects.py";

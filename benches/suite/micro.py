@@ -1,8 +1,9 @@
 """Single calls: benches/micro.c under each side."""
-import shutil, statistics, subprocess, sys, tempfile, time
+import shutil, statistics, subprocess, tempfile, time
 from pathlib import Path
 
 from .report import Result, rotated
+from .sides import Failed
 
 # name: operation, callers, turns a batch, compared with, budget, stretch
 TABLE = {
@@ -28,7 +29,7 @@ TITLES = {
     "udp": "datagram (refused inside)", "held": "open, beside 100 held approvals",
     **{f"absolute-{n}{kind}": f"open, {n} {word} at once" for kind, word in (("p", "processes"), ("t", "threads")) for n in (2, 8, 64)},
 }
-ON_FLOOR = {"absolute", "relative", "deep", "symlink", "missing", "openat2", "static", "dynamic", "script", "tcp", "held"}
+ON_FLOOR = {"absolute", "relative", "deep", "symlink", "missing", "static", "dynamic", "script", "tcp", "held"}
 UNTRAPPED = {"stat", "read", "write", "futex", "mmap", "fork", "thread", "signal"}
 NAMES = [*TABLE, "memory"]
 
@@ -41,25 +42,29 @@ def once(sides, side, op, callers, turns, batches=10):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     shutil.rmtree(folder)
     if done.returncode:
-        sys.exit(f"{op}, {side}: status {done.returncode}\n{done.stderr}")
+        raise Failed(f"{side}: status {done.returncode}\n{done.stderr}")
     if op == "held" and side == "cavra-run" and "100 held" not in done.stderr:
-        sys.exit(f"held: the policy did not hold the opens: {done.stderr}")
+        raise Failed(f"the policy did not hold the opens: {done.stderr}")
     walls = [float(line.split()[0]) for line in done.stdout.splitlines()]
     return statistics.median(walls[1:] or walls)
 
 
 def measure(sides, names, rounds, soak):
     for name in names:
-        if name == "memory":
-            yield memory(sides, soak)
-            continue
-        op, callers, turns, base, budget, stretch = TABLE[name]
-        who = ["native"] + ["filter"] * (op in UNTRAPPED) + ["floor"] * (op in ON_FLOOR) + ["cavra-run"] + sides.others
-        seen = {side: [] for side in who}
-        for number in range(rounds):
-            for side in rotated(who, number):
-                seen[side].append(once(sides, side, op, callers, turns))
-        yield Result.ratio("micro", name, TITLES.get(name, f"{name} (not trapped)"), "us", base, budget, stretch, seen)
+        try:
+            yield memory(sides, soak) if name == "memory" else compared(sides, name, rounds)
+        except Failed as failed:
+            sides.fail(name, failed)
+
+
+def compared(sides, name, rounds):
+    op, callers, turns, base, budget, stretch = TABLE[name]
+    who = ["native"] + ["filter"] * (op in UNTRAPPED) + ["floor"] * (op in ON_FLOOR) + ["cavra-run"] + sides.others
+    seen = {side: [] for side in who}
+    for number in range(rounds):
+        for side in rotated(who, number):
+            seen[side].append(once(sides, side, op, callers, turns))
+    return Result.ratio("micro", name, TITLES.get(name, f"{name} (not trapped)"), "us", base, budget, stretch, seen)
 
 
 def memory(sides, opens):
@@ -74,6 +79,6 @@ def memory(sides, opens):
                 samples.append(int(line.split()[1]) / 1024)
         time.sleep(0.05)
     if started.returncode:
-        sys.exit(f"memory: status {started.returncode}")
+        raise Failed(f"status {started.returncode}")
     later = samples[len(samples) // 3:]
     return Result.level("micro", "memory", f"supervisor's memory, {opens:.0e} opens".replace("e+0", "e"), "MB", 20, 10, later)

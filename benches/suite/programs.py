@@ -1,11 +1,11 @@
 """Whole programs: what people wait for."""
-import os, shutil, subprocess, sys, time
+import os, shutil, subprocess, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .registry import Registry
 from .report import Result, rotated
-from .sides import PACK, ROOT, run, skipped
+from .sides import PACK, ROOT, Failed, run, skipped
 
 CLAUDE = ROOT / "target/claude/node_modules/@anthropic-ai/claude-code/bin/claude.exe"
 
@@ -65,7 +65,8 @@ class Folders:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"line {n}\n" * 8)
         git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-        for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        # Packed in the foreground: git would do it behind the first measurements.
+        for words in (["init", "-q"], ["config", "gc.auto", "0"], ["add", "-A"], ["commit", "-qm", "all"], ["gc", "-q"]):
             run(git + words, cwd=tree)
         (tree / ".git/info/exclude").write_text("/all.tar\n")
 
@@ -193,7 +194,7 @@ def start(sides, side, program):
     done = subprocess.run(words, cwd=program.folder, env={**os.environ, **program.env}, stdin=subprocess.DEVNULL, capture_output=True)
     took = (time.perf_counter() - begun) * 1e3
     if done.returncode not in program.ends_with:
-        sys.exit(f"{program.command[0]}, {side}: status {done.returncode}\n{(done.stdout + done.stderr).decode(errors='replace')[-4000:]}")
+        raise Failed(f"{side}: status {done.returncode}\n{(done.stdout + done.stderr).decode(errors='replace')[-4000:]}")
     return took
 
 
@@ -214,11 +215,14 @@ def measure(sides, names, rounds, sizes):
             else:
                 skipped("bubblewrap beside start-up", "bwrap is not installed (scripts/setup.sh --benches installs it)")
         seen = {side: [] for side in who}
-        for side in who if program.warm else []:
-            start(sides, side, program)
-        for number in range(min(rounds, program.rounds)):
-            for side in rotated(who, number):
-                seen[side].append(sum(start(sides, side, program) for _ in range(program.turns)) / program.turns)
-        # A session's tree may still be on its way out when the folder is wanted again.
+        try:
+            for side in who if program.warm else []:
+                start(sides, side, program)
+            for number in range(min(rounds, program.rounds)):
+                for side in rotated(who, number):
+                    seen[side].append(sum(start(sides, side, program) for _ in range(program.turns)) / program.turns)
+        except Failed as failed:
+            sides.fail(name, failed)
+            continue
         yield getattr(Result, how)("macro", name, title.format_map({k: f"{v:,}".replace(",", " ") if isinstance(v, int) else v for k, v in vars(sizes).items()}),
                                    "ms", "native", budget, stretch, seen)

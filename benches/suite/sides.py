@@ -35,6 +35,10 @@ def watched(words, folder):
         return output.read().splitlines(), sum(seen.values())
 
 
+class Failed(Exception):
+    """One benchmark did not do its work; the others go on, and the suite's status says so."""
+
+
 class Sides:
     """Builds what is compared; `words` gives the words that go before a command."""
 
@@ -47,7 +51,7 @@ class Sides:
         run(["cc", "-O2", "-static", "-o", self.static, work / "static.c"])
         self.cavra_run = cavra_run.resolve() if cavra_run else built()
         self.commands = {"native": [], "filter": [work / "floor", "--allow"], "floor": [work / "floor"], "cavra-run": []}
-        self.others = []
+        self.others, self.failed = [], []
         for given in others:
             name, _, command = given.partition("=")
             words = shlex.split(command or KNOWN.get(name, ""))
@@ -58,6 +62,10 @@ class Sides:
                 continue
             self.commands[name] = words
             self.others.append(name)
+
+    def fail(self, name, why):
+        self.failed.append(name)
+        print(f"FAILED {name}: {why}", file=sys.stderr, flush=True)
 
     def words(self, side, workspace, profile="default", pack=PACK, approvals="deny"):
         """A session has an evidence folder of its own, the profile, the team's pack of 200 rules. Nobody is there to approve."""

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use cavra::policy::{FileOp, Nobody, Policy, Profile, Request, Scope, load};
+use cavra::policy::{Command, FileOp, Nobody, Policy, Profile, Request, Scope, load};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// Rules of four shapes in equal parts, as packs have them.
@@ -51,6 +51,14 @@ const PATHS: &[&[u8]] = &[
     b"/home/user/src/project/target/debug/deps/secrets3.yml",
 ];
 
+const COMMANDS: &[&[&[u8]]] = &[
+    &[b"ls", b"-la", b"src"],
+    &[b"cargo", b"build", b"--release"],
+    &[b"tool7", b"delete", b"x"],
+    &[b"tool7", b"show", b"x"],
+    &[b"grep", b"-rn", b"needle", b"src"],
+];
+
 fn decisions(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pack.yaml");
@@ -61,6 +69,22 @@ fn decisions(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for path in PATHS {
                     let _verdict = black_box(policy.file(FileOp::Read, black_box(path), &Nobody));
+                }
+            });
+        });
+        let commands: Vec<Command<'_>> = COMMANDS
+            .iter()
+            .map(|argv| Command {
+                file: b"/usr/bin/tool",
+                argv: argv.to_vec(),
+                cwd: b"/",
+                ..Command::default()
+            })
+            .collect();
+        criterion.bench_with_input(BenchmarkId::new("five commands", rules), &policy, |bencher, policy| {
+            bencher.iter(|| {
+                for command in &commands {
+                    let _verdict = black_box(policy.command(black_box(command), &Nobody));
                 }
             });
         });

@@ -1,4 +1,5 @@
-//! Panics, delays and needless work where a test asks for them; compiled in by the feature `fault-injection` alone, which a release build refuses.
+//! Panics, delays, needless work and missing guards where a test asks for them; compiled in by the feature `fault-injection` alone, which a
+//! release build refuses.
 
 #[cfg(all(feature = "fault-injection", not(debug_assertions)))]
 compile_error!("fault-injection is for test builds: it lets an environment variable break the supervisor");
@@ -44,3 +45,19 @@ pub(crate) fn point(name: &str) {
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
 pub(crate) fn point(_name: &str) {}
+
+/// Whether the supervisor's own `CAVRA_GUARDS_OFF`, names with commas between, names this guard: what it keeps out must then get in, else
+/// a test of it proves nothing.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn off(guard: &str) -> bool {
+    static OFF: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| std::env::var("CAVRA_GUARDS_OFF").unwrap_or_default());
+    OFF.split(',').any(|name| name == guard)
+}
+
+/// Never.
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub(crate) const fn off(_guard: &str) -> bool {
+    false
+}

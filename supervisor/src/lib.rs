@@ -15,6 +15,7 @@ pub mod filter;
 pub mod policy;
 pub mod relay;
 pub mod resolver;
+pub mod selftest;
 pub mod session;
 pub mod sys;
 pub mod text;

@@ -1,14 +1,16 @@
 //! Where an attack takes place: its folder, who lives outside, and the guard that it meets.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use cavra_tests::{User, World, until, wait};
+use cavra_tests::{User, World, places, until, wait};
 use serde_json::Value;
 
-use crate::table::Row;
+use crate::launch::Launch;
+use crate::table::{Row, Rules};
 
 /// A control has shown its point after so many wins, or it never does.
 const CONTROL_WINS: &str = "3";
@@ -28,6 +30,8 @@ pub enum Guard {
     Open,
     /// A session whose pack forbids it.
     Session,
+    /// The same in the test build of the supervisor, without the guard of this name (`supervisor/src/faults.rs`).
+    Off(&'static str),
 }
 
 /// One line of an attack program.
@@ -43,6 +47,13 @@ pub struct Line {
     pub note: String,
 }
 
+impl Line {
+    /// Why it was not tried here.
+    pub fn skipped(&self) -> Option<&str> {
+        self.note.strip_prefix("skipped: ")
+    }
+}
+
 /// What an attack came to.
 pub struct Outcome {
     pub lines: Vec<Line>,
@@ -50,91 +61,119 @@ pub struct Outcome {
     pub changed: Option<String>,
 }
 
-/// A world with the programs built.
+/// Worlds with the programs built.
 pub struct Arena {
     world: World,
+    /// Outside /tmp, for rules that speak of temporary folders; none where the user reaches no such folder.
+    far: Option<World>,
     next: AtomicU32,
 }
 
 impl Arena {
     pub fn new(user: User) -> Self {
-        let world = World::new(user);
+        let programs = places::target().join("attacks");
         let status = Command::new("sh")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/build.sh"))
-            .arg(world.folder("bin"))
+            .arg(&programs)
             .status()
             .expect("sh");
         assert!(status.success(), "the attack programs do not compile");
+        let faulty = places::faulty(user).expect("the test build of the supervisor");
+        let furnished = |world: World| {
+            let bin = world.folder("bin");
+            for entry in std::fs::read_dir(&programs).expect("the programs").flatten() {
+                std::fs::copy(entry.path(), bin.join(entry.file_name())).expect("a copy of a program");
+            }
+            std::fs::copy(&faulty, bin.join("faulty")).expect("a copy of the test build");
+            world
+        };
         Self {
-            world,
+            world: furnished(World::new(user)),
+            far: World::far(user).map(furnished),
             next: AtomicU32::new(0),
         }
     }
 
-    fn program(&self, name: &str) -> PathBuf {
-        self.world.folder("bin").join(name)
+    /// Why a row can not be run here.
+    pub fn unmet(&self, row: &Row) -> Option<&'static str> {
+        if row.rules == Rules::Default && self.far.is_none() {
+            return Some("the user reaches no folder outside /tmp");
+        }
+        row.launch.unmet(self.world.user())
     }
 
-    fn tool(&self, action: &str, dir: &Path) -> std::process::Output {
-        self.world
-            .command(self.program("world"))
-            .arg(action)
-            .arg(dir)
-            .output()
-            .expect("world")
+    fn world(&self, row: &Row) -> &World {
+        match &self.far {
+            Some(far) if row.rules == Rules::Default => far,
+            _ => &self.world,
+        }
     }
 
-    fn pack(&self, dir: &Path, guard: Guard) -> PathBuf {
-        let dir = dir.display();
-        let rules = if guard == Guard::Open {
-            "network: {default: allow}\ncommands: {default: allow}\nfilesystem: {default_read: allow, default_write: allow}\n".to_owned()
-        } else {
-            format!(
-                "filesystem:\n  default_read: allow\n  default_write: allow\n  block_read: ['{dir}/no/**', '{dir}/no/literal', '{dir}/guard/iam/**']\n  \
-                 block_write: ['{dir}/no/**', '{dir}/ro/**', '{dir}/ro', '{dir}/guard/iam/**']\n\
-                 commands: {{default: allow, block: ['good-tool forbidden*', 'evil-tool*', 'evil-dynamic*', 'good-dynamic forbidden*']}}\n\
-                 network: {{default: block}}\n"
-            )
+    /// The options that name the rules.
+    fn rules(world: &World, row: &Row, dir: &Path, guard: Guard) -> Vec<String> {
+        let workspace = dir.display().to_string();
+        let mut options = match row.rules {
+            Rules::Default => vec!["--workspace".to_owned(), workspace],
+            Rules::Arena | Rules::By if row.launch == Launch::Dirty => vec!["--workspace".to_owned(), workspace],
+            Rules::Arena | Rules::By => Vec::new(),
         };
-        let name = if guard == Guard::Open { "open.yaml" } else { "pack.yaml" };
-        self.world.write(name, &format!("metadata: {{id: attacks}}\n{rules}"))
+        if row.rules != Rules::Default || guard == Guard::Open {
+            let pack = pack(world, row, dir, guard).display().to_string();
+            options.extend(["--policy".to_owned(), pack]);
+        }
+        options
     }
 
     /// Runs one row's program against a guard, in a folder of its own.
     pub fn run(&self, row: &Row, attempts: u64, guard: Guard) -> Outcome {
-        let dir = self
-            .world
-            .path(&format!("a{}", self.next.fetch_add(1, Ordering::Relaxed)));
-        let made = self.tool("make", &dir);
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let outside = Outside::start(&self.world, &self.program("outside"), &dir);
-        self.tool("seal", &dir);
+        let world = self.world(row);
+        let dir = world.path(&format!("a{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let program = |name: &str| world.folder("bin").join(name);
+        let tool = |name: &str, action: &str| {
+            let output = world.command(program(name)).arg(action).arg(&dir).output().expect(name);
+            (output.status.success(), output)
+        };
+        let (made, output) = tool("world", "make");
+        assert!(made, "{}", String::from_utf8_lossy(&output.stderr));
+        if row.program == "plants" {
+            assert!(tool("plants", "make").0, "the secrets can not be made");
+        }
+        row.launch.prepare(&dir);
+        let outside = Outside::start(world, &program("outside"), &dir);
+        let _beside = (row.launch == Launch::Beside).then(|| Beside::start(world, &dir));
+        tool("world", "seal");
         let attempts = if guard == Guard::Session || attempts == 1 {
             attempts
         } else {
             CONTROL_ATTEMPTS
         };
-        let (program, dir_text, number) = (
-            self.program(row.program),
+        let (attack, dir_text, number) = (
+            program(row.program).display().to_string(),
             dir.display().to_string(),
             attempts.to_string(),
         );
-        let program = program.display().to_string();
-        let mut words = vec![program.as_str(), &dir_text, &number];
+        let mut words = vec![attack.as_str(), &dir_text, &number];
         words.extend((!row.technique.is_empty()).then_some(row.technique));
+        let rules = Self::rules(world, row, &dir, guard);
+        drop(std::fs::remove_dir_all(world.folder("home").join("evidence")));
         let mut command = match guard {
-            Guard::Native => self.world.command(words[0]),
-            Guard::Naive => self.world.command(self.program("naive")),
-            Guard::Open | Guard::Session => {
-                drop(std::fs::remove_dir_all(self.world.folder("home").join("evidence")));
-                let pack = self.pack(&dir, guard).display().to_string();
-                self.world
-                    .session(&["--policy", &pack, "--approvals", "deny", "--quiet"], &words)
+            Guard::Native => world.command(words[0]),
+            Guard::Naive => world.command(program("naive")),
+            Guard::Open | Guard::Session | Guard::Off(_) => {
+                let mut options: Vec<&str> = rules.iter().map(String::as_str).collect();
+                options.extend(["--approvals", "deny", "--quiet"]);
+                let program = if matches!(guard, Guard::Off(_)) {
+                    "faulty"
+                } else {
+                    "cavra-run"
+                };
+                world.session_of(program, &options, &words)
             }
         };
         match guard {
             Guard::Native => drop(command.args(&words[1..])),
             Guard::Naive => drop(command.args(&words)),
+            Guard::Off(name) => drop(command.env("CAVRA_GUARDS_OFF", name)),
             Guard::Open | Guard::Session => {}
         }
         if guard != Guard::Session {
@@ -143,11 +182,17 @@ impl Arena {
                 .env("ATTACK_SECONDS", CONTROL_SECONDS);
         }
         // Commands are named as they are found in PATH at the start.
+        let tools = if row.launch == Launch::Tools {
+            format!("{dir_text}/tools:")
+        } else {
+            String::new()
+        };
         let path = format!(
-            "{dir_text}/bin:{}:/usr/local/bin:/usr/bin:/bin",
-            self.world.folder("bin").display()
+            "{tools}{dir_text}/bin:{}:/usr/local/bin:/usr/bin:/bin",
+            world.folder("bin").display()
         );
         command.env("NAIVE_PORT", outside.value("tcp")).env("PATH", path);
+        let mut command = row.launch.around(world, &dir, command);
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -166,7 +211,7 @@ impl Arena {
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        let checked: Value = serde_json::from_slice(&self.tool("check", &dir).stdout).unwrap_or_default();
+        let checked: Value = serde_json::from_slice(&tool("world", "check").1.stdout).unwrap_or_default();
         let changed = checked["changed"].as_u64().is_none_or(|n| n > 0).then(|| {
             checked["what"]
                 .as_str()
@@ -177,6 +222,29 @@ impl Arena {
         drop(std::fs::remove_dir_all(&dir));
         Outcome { lines, changed }
     }
+}
+
+/// The pack of a row as a file.
+fn pack(world: &World, row: &Row, dir: &Path, guard: Guard) -> PathBuf {
+    let dir = dir.display();
+    let rules = match (guard, row.rules) {
+        (Guard::Open, _) => {
+            "network: {default: allow}\ncommands: {default: allow}\nfilesystem: {default_read: allow, default_write: allow}\n".to_owned()
+        }
+        (_, Rules::By) => format!(
+            "filesystem: {{default_read: allow, default_write: block, allow_write: ['{dir}/ok/**', '/dev/**', '/proc/**']}}\n\
+             commands: {{default: allow}}\nnetwork: {{default: block}}\n\
+             rules:\n  - {{id: attacks.by, action: write_file, match: '{dir}/by/**', by: /usr/bin/true, decision: allow}}\n"
+        ),
+        _ => format!(
+            "filesystem:\n  default_read: allow\n  default_write: allow\n  block_read: ['{dir}/no/**', '{dir}/no/literal', '{dir}/guard/iam/**']\n  \
+             block_write: ['{dir}/no/**', '{dir}/ro/**', '{dir}/ro', '{dir}/guard/iam/**']\n\
+             commands: {{default: allow, block: ['good-tool forbidden*', 'evil-tool*', 'evil-dynamic*', 'good-dynamic forbidden*']}}\n\
+             network: {{default: block}}\n"
+        ),
+    };
+    let name = if guard == Guard::Open { "open.yaml" } else { "pack.yaml" };
+    world.write(name, &format!("metadata: {{id: attacks}}\n{rules}"))
 }
 
 fn parse(text: &str) -> Option<Line> {
@@ -238,5 +306,35 @@ impl Drop for Outside {
         // It serves until its standard input ends.
         drop(self.child.stdin.take());
         drop(self.child.wait());
+    }
+}
+
+/// Another session of the same user, in which nothing happens.
+struct Beside(Child);
+
+impl Beside {
+    fn start(world: &World, dir: &Path) -> Self {
+        let evidence = world.folder("home").join("other");
+        drop(std::fs::remove_dir_all(&evidence));
+        let child = world
+            .command(world.folder("bin").join("cavra-run"))
+            .args(["--quiet", "--approvals", "ask", "--evidence"])
+            .arg(&evidence)
+            .args(["--", "sh", "-c", "echo there; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        let mut child = child.expect("the session beside");
+        let mut said = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().expect("its output"), &mut said).expect("the session beside");
+        std::fs::write(dir.join("other"), child.id().to_string()).expect("its number");
+        Self(child)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }

@@ -1,12 +1,13 @@
 //! What each technique came to, its line on the terminal, and the page of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cavra_tests::User;
 
 use crate::arena::{Guard, Line};
-use crate::table::{ALWAYS, NO_CONTROL, Row, Twin};
+use crate::elsewhere::{Elsewhere, Shown};
+use crate::table::{ALWAYS, CLASSES, NO_CONTROL, Row, Twin};
 
 /// One technique as one user.
 pub struct Proof {
@@ -51,8 +52,17 @@ impl Proof {
         self.line.technique == line.technique
     }
 
-    pub fn has_control(&self) -> bool {
+    fn has_control(&self) -> bool {
         self.control.is_some()
+    }
+
+    pub fn is_skipped(&self) -> bool {
+        self.line.skipped().is_some()
+    }
+
+    /// Whether a control is to be shown yet.
+    pub fn wants_control(&self) -> bool {
+        !self.has_control() && !self.is_skipped()
     }
 
     pub fn control(&mut self, guard: Guard, line: &Line) {
@@ -100,9 +110,10 @@ impl Proof {
         match (&self.control, no_control(&self.line.technique)) {
             (Some((guard, line)), _) => {
                 let name = match guard {
-                    Guard::Native => "native",
-                    Guard::Naive => "naive supervisor",
-                    Guard::Open | Guard::Session => "session",
+                    Guard::Native => "native".to_owned(),
+                    Guard::Naive => "naive supervisor".to_owned(),
+                    Guard::Off(guard) => format!("without the guard `{guard}`"),
+                    Guard::Open | Guard::Session => "session".to_owned(),
                 };
                 format!("{name}: {} of {}", line.wins, line.attempts)
             }
@@ -113,6 +124,12 @@ impl Proof {
 
     /// One line for the terminal.
     pub fn report(&self) -> String {
+        if let Some(reason) = self.line.skipped() {
+            return format!(
+                "test attack {} {} ... SKIPPED: {reason}",
+                self.line.class, self.line.technique
+            );
+        }
         format!(
             "attack {:>2} {} [{}] {} attempts, {} wins, {} went through{}{}; control {}{}",
             self.line.class,
@@ -153,22 +170,67 @@ fn no_control(technique: &str) -> Option<&'static str> {
 
 /// All of them.
 #[derive(Default)]
-pub struct Proofs(Vec<Proof>);
+pub struct Proofs {
+    proofs: Vec<Proof>,
+    claims: Vec<(&'static Elsewhere, Option<Shown>)>,
+    /// What else was found wrong or right, as (what, right).
+    checks: Vec<(String, bool)>,
+    skipped: Vec<String>,
+}
 
 impl Proofs {
     pub fn add(&mut self, proof: Proof) {
-        self.0.push(proof);
+        self.proofs.push(proof);
+    }
+
+    /// A row that this machine can not run.
+    pub fn skip(&mut self, who: User, row: &Row, reason: &str) {
+        let text = format!("{} {:?} as {}: {reason}", row.program, row.launch, user(who));
+        println!("test attack {text} ... SKIPPED: {reason}");
+        self.skipped.push(text);
+    }
+
+    /// A claim of the harness's own.
+    pub fn check(&mut self, what: &str, right: bool) {
+        println!("{what} ... {}", if right { "ok" } else { "FAILED" });
+        self.checks.push((what.to_owned(), right));
+    }
+
+    /// A claim that another program shows.
+    pub fn claim(&mut self, claim: &'static Elsewhere, shown: Option<Shown>) {
+        if matches!(shown, None | Some(Shown::Failed)) {
+            let how = if shown.is_none() {
+                "there is no such test"
+            } else {
+                "it failed"
+            };
+            println!("class {} {}: {} FAILED: {how}", claim.class, claim.program, claim.test);
+        }
+        self.claims.push((claim, shown));
+    }
+
+    /// Each class has a technique or a claim.
+    pub fn every_class(&mut self) {
+        let own = self.proofs.iter().map(|proof| proof.line.class);
+        let known: BTreeSet<u64> = own.chain(self.claims.iter().map(|(claim, _)| claim.class)).collect();
+        let missing: Vec<_> = CLASSES.filter(|class| !known.contains(class)).collect();
+        // As an ordinary user some rows can not be run: their classes are then among the skipped.
+        let whole = self.skipped.is_empty() || nix::unistd::geteuid().is_root();
+        self.check(
+            &format!("every class has a technique (missing: {missing:?})"),
+            missing.is_empty() || !whole,
+        );
     }
 
     /// Whoever has no control of its own may have one as another user or in another row; else it proves nothing.
     pub fn settle_controls(&mut self) {
         let shown: BTreeMap<String, (Guard, Line)> = self
-            .0
+            .proofs
             .iter()
             .filter_map(|proof| Some((proof.line.technique.clone(), proof.control.clone()?)))
             .collect();
-        for proof in &mut self.0 {
-            if proof.control.is_some() {
+        for proof in &mut self.proofs {
+            if !proof.wants_control() {
                 continue;
             }
             proof.control = shown.get(&proof.line.technique).cloned();
@@ -180,28 +242,36 @@ impl Proofs {
         }
     }
 
-    /// How many held and how many did not.
-    pub fn totals(&self) -> (usize, usize) {
-        let held = self.0.iter().filter(|proof| proof.held()).count();
-        (held, self.0.len() - held)
+    /// How many held, how many did not, how many were not tried.
+    pub fn totals(&self) -> (usize, usize, usize) {
+        let (skipped, tried): (Vec<_>, Vec<_>) = self.proofs.iter().partition(|proof| proof.is_skipped());
+        let held = tried.iter().filter(|proof| proof.held()).count();
+        let wrong = self
+            .claims
+            .iter()
+            .filter(|(_, shown)| matches!(shown, None | Some(Shown::Failed)));
+        let wrong = wrong.count() + self.checks.iter().filter(|(_, right)| !right).count();
+        (held, tried.len() - held + wrong, skipped.len() + self.skipped.len())
     }
 
-    /// The page, one row a technique: most attempts and the strictest result of all users and rows.
-    pub fn page(&self) -> String {
+    /// The page, one row a technique: all attempts and wins of all users and rows.
+    pub fn page(&self, full: bool) -> String {
         let mut merged: BTreeMap<(u64, &str), Vec<&Proof>> = BTreeMap::new();
-        for proof in &self.0 {
+        for proof in &self.proofs {
             merged
                 .entry((proof.line.class, proof.line.technique.as_str()))
                 .or_default()
                 .push(proof);
         }
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let (held, failed) = self.totals();
+        let (held, failed, skipped) = self.totals();
         let mut page = format!(
-            "# Attacks\n\nMade by `scripts/attacks.sh` from a run on Linux {}: {held} refused of {} tried. Classes are those of the design; a \
-             technique is named as its program in `tests/programs` prints it. *Control*: the same technique where the guard is not there, as wins \
-             of attempts (natively, or under `naive.c`, a supervisor that looks and lets the kernel read again).\n\n\
-             | class | technique | as | attempts | wins | control |\n|---|---|---|---|---|---|\n",
+            "# Attacks\n\nMade by `scripts/attacks.sh{}` from a run on Linux {}: {held} refused of {} tried, {skipped} not run here. Classes are \
+             those of the design; a technique is named as its program in `tests/programs` prints it, with the users that it ran as. *Control*: \
+             the same technique where the guard is not there, as wins of attempts (natively, under `naive.c`, a supervisor that looks and lets \
+             the kernel read again, or in a test build of cavra-run without that one guard).\n\n\
+             | class | technique | as | attempts | wins | result | control |\n|---|---|---|---|---|---|---|\n",
+            if full { " --full" } else { "" },
             release.trim(),
             held + failed
         );
@@ -211,16 +281,44 @@ impl Proofs {
             let mut who: Vec<&str> = proofs.iter().map(|proof| user(proof.user)).collect();
             who.sort_unstable();
             who.dedup();
-            let control = proofs
-                .iter()
-                .find(|proof| proof.has_control())
-                .or(proofs.first())
-                .map(|proof| proof.shown_control())
-                .unwrap_or_default();
+            let tried = proofs.iter().find(|proof| !proof.is_skipped());
+            let result = match tried {
+                None => "not run",
+                Some(_) if wins > 0 => "WON",
+                Some(_) if proofs.iter().all(|proof| proof.is_skipped() || proof.held()) => "refused",
+                Some(_) => "proves nothing",
+            };
+            let control = proofs.iter().find(|proof| proof.has_control()).or(tried);
+            let control = match (control, tried) {
+                (Some(proof), Some(_)) => proof.shown_control(),
+                _ => proofs
+                    .first()
+                    .and_then(|proof| proof.line.skipped())
+                    .unwrap_or_default()
+                    .to_owned(),
+            };
+            let technique = technique.replace('|', "\\|");
             let _never = writeln!(
                 page,
-                "| {class} | {technique} | {} | {attempts} | {wins} | {control} |",
+                "| {class} | `{technique}` | {} | {attempts} | {wins} | {result} | {control} |",
                 who.join(", ")
+            );
+        }
+        page.push_str("\n## Shown by other test programs\n\nEach has its own twin or control.\n\n| class | test | result |\n|---|---|---|\n");
+        let mut claims: Vec<_> = self.claims.iter().collect();
+        claims.sort_by_key(|(claim, _)| (claim.class, claim.program, claim.test));
+        for (claim, shown) in claims {
+            let result = match shown {
+                Some(Shown::Passed) => "passed",
+                Some(Shown::There) => "not run now",
+                Some(Shown::Skipped) => "skipped here",
+                Some(Shown::Failed) => "FAILED",
+                None => "MISSING",
+            };
+            let _never = writeln!(
+                page,
+                "| {} | {}: `{}` | {result} |",
+                claim.class, claim.program, claim.test
             );
         }
         page

@@ -1,6 +1,7 @@
 //! Which programs run against which controls, and what can have none.
 
 use crate::arena::Guard;
+use crate::launch::Launch;
 
 /// How a technique shows that it works where it is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,17 @@ pub enum Twin {
     Mixed,
     /// The boundary refuses it whatever a pack says: natively only.
     None,
+}
+
+/// What a session is told to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// The arena's `no`, `ro` and `guard`, `evil-tool` and `good-tool forbidden`, the network.
+    Arena,
+    /// Writing below `by`, but for `/usr/bin/true`.
+    By,
+    /// What the default profile refuses, with the arena as workspace.
+    Default,
 }
 
 /// One run of an attack program.
@@ -25,6 +37,31 @@ pub struct Row {
     /// Tried in this order until each technique has won.
     pub controls: &'static [Guard],
     pub twin: Twin,
+    pub rules: Rules,
+    pub launch: Launch,
+}
+
+impl Row {
+    /// Whether its attempts are against time.
+    pub fn is_race(&self) -> bool {
+        self.twin == Twin::Mixed && self.rules == Rules::Arena
+    }
+
+    const fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    const fn from(self, launch: Launch) -> Self {
+        Self { launch, ..self }
+    }
+
+    const fn without(self, controls: &'static [Guard]) -> Self {
+        Self { controls, ..self }
+    }
+
+    const fn only(self, technique: &'static str) -> Self {
+        Self { technique, ..self }
+    }
 }
 
 const fn race(program: &'static str, technique: &'static str, attempts: u64) -> Row {
@@ -34,6 +71,8 @@ const fn race(program: &'static str, technique: &'static str, attempts: u64) -> 
         attempts,
         controls: &[Guard::Naive, Guard::Native],
         twin: Twin::Mixed,
+        rules: Rules::Arena,
+        launch: Launch::Plain,
     }
 }
 
@@ -44,28 +83,65 @@ const fn tricks(program: &'static str, twin: Twin) -> Row {
         attempts: 1,
         controls: &[Guard::Native],
         twin,
+        rules: Rules::Arena,
+        launch: Launch::Plain,
     }
 }
+
+/// Attempts of a race in the full run; a row that asks for fewer gets as many.
+pub const FULL: u64 = 20_000;
+/// The classes of attacks; those above are about compatibility.
+pub const CLASSES: std::ops::RangeInclusive<u64> = 1..=76;
+
+/// Without the look at what an exec has become.
+const UNVERIFIED: &[Guard] = &[Guard::Off("exec"), Guard::Naive, Guard::Native];
 
 pub const ROWS: &[Row] = &[
     race("race_path", "open/thread/short", 20_000),
     race("race_path", "openat/thread/long", 20_000),
-    race("race_path", "openat2/clone-vm", 20_000),
-    race("race_path", "", 1_000),
-    race("race_swap", "component/open", 20_000),
-    race("race_swap", "", 1_000),
-    race("race_exec", "argv/clone-vm", 20_000),
-    race("race_exec", "path/thread", 20_000),
-    race("race_exec", "", 400),
+    race("race_path", "", 400),
+    race("race_swap", "component/open", 5_000),
+    race("race_swap", "", 400),
+    race("race_exec", "argv/clone-vm", 5_000).without(UNVERIFIED),
+    race("race_exec", "path/thread", 5_000).without(UNVERIFIED),
+    race("race_exec", "", 200).without(UNVERIFIED),
     race("race_sockaddr", "connect/thread/port", 20_000),
-    race("race_sockaddr", "connect-unix/thread", 20_000),
-    race("race_sockaddr", "", 2_000),
+    race("race_sockaddr", "", 1_000),
     tricks("aliases", Twin::Open),
+    tricks("aliases", Twin::Open)
+        .only("read/old_hard")
+        .without(&[Guard::Off("links")]),
+    tricks("aliases", Twin::Open)
+        .only("read/folder")
+        .without(&[Guard::Off("border")]),
+    tricks("mounts", Twin::Open).from(Launch::Mounted),
     tricks("exec_alias", Twin::Open),
+    tricks("verbs", Twin::Open).under(Rules::Default).from(Launch::Tools),
+    tricks("interpreters", Twin::Open),
+    tricks("machine_code", Twin::Open),
     tricks("escapes", Twin::Open),
     tricks("side_doors", Twin::None),
+    tricks("side_doors", Twin::None)
+        .only("landlock/")
+        .without(&[Guard::Off("filter")]),
+    tricks("privileges", Twin::None).from(Launch::Roots),
+    tricks("privileges", Twin::None),
+    tricks("inherited", Twin::None).from(Launch::Dirty),
     tricks("network", Twin::Open),
+    tricks("network", Twin::Open)
+        .only("port/")
+        .without(&[Guard::Off("listeners")]),
+    tricks("services", Twin::None),
     tricks("reach", Twin::None),
+    tricks("supervisor", Twin::None).from(Launch::Beside),
+    race("reuse", "reuse/", 10)
+        .under(Rules::By)
+        .from(Launch::FewNumbers)
+        .without(&[Guard::Off("reuse")]),
+    race("reuse", "trust/", 10)
+        .under(Rules::By)
+        .without(&[Guard::Off("policy")]),
+    tricks("plants", Twin::Open).under(Rules::Default),
 ];
 
 /// Techniques (by prefix) that no control can win, and why they are tried all the same.
@@ -92,6 +168,22 @@ pub const NO_CONTROL: &[(&str, &str)] = &[
     ("socket/alg", "the kernel has no such sockets"),
     ("connect/smc", "the kernel has no such sockets"),
     ("call/userfault", "not for users here"),
+    ("kernel/", "this machine has no such file, or lets nobody write it"),
+    ("root/bounding", "the launcher has set no_new_privs already"),
+    ("root/port_", "the kernel has no such call"),
+    ("root/limit_raised", "needs CAP_SYS_RESOURCE"),
+    ("root/set_uid_program", "the file system honours no set-user-id"),
+    ("newer/uretprobe", "the kernel kills whoever makes it by hand"),
+    ("unknown/", "no kernel has these numbers yet"),
+    (
+        "container/host_",
+        "the first process is another user's, or out of this container's reach",
+    ),
+    (
+        "sticky/sticky_",
+        "the kernel's own rule for sticky folders, which nothing here may lift",
+    ),
+    ("clock/", "needs CAP_SYS_TIME, or a kernel with time namespaces"),
 ];
 
 /// Techniques (by prefix) that the boundary refuses whatever a pack says: their twin is the native control.
@@ -126,5 +218,12 @@ pub const ALWAYS: &[&str] = &[
     "exec/seized",
     "exec/written_by",
     "exec/unreadable",
+    "plant/open/.cavra",
+    "plant/open/~/.config/cavra",
+    "plant/rename/~/.config/cavra",
+    "plant/link/~/.config/cavra",
+    "plant/open/~/.local/state",
+    "plant/symlink/~/.local/state",
+    "secret/~/.local/state",
     "escape/core_dump",
 ];

@@ -113,7 +113,7 @@ print(open("db/CURRENT").read(), sorted(os.listdir("db")), os.stat("db/log").st_
         "top",
         Each,
         &["top"],
-        "top -b -n 1 > t; echo $?; head -1 t | cut -c1-3; grep -c ' top$' t; top -b -n 1 -p $$ | grep -c sh",
+        "top -b -n 1 > t; echo $?; head -1 t | cut -c1-3; grep -c '^ *PID USER' t; top -b -n 1 -p $$ | grep -c ' sh$'",
     ),
     (
         "ssh_to_a_server_on_loopback",

@@ -64,7 +64,9 @@ fn random_calls_are_all_answered_and_win_nothing(user: User) -> Verdict {
     let (first, last) = (Held::most(&samples[..half]), Held::most(&samples[half..]));
     println!("{told}; {first:?} then {last:?}");
     assert!(
-        last.descriptors <= first.descriptors + 64 && last.threads <= first.threads + 16,
+        last.descriptors <= first.descriptors + 64
+            && last.threads <= first.threads + 16
+            && last.resident_kb <= first.resident_kb + first.resident_kb / 2 + 4_096,
         "{first:?} then {last:?}"
     );
     Ok(())

@@ -65,7 +65,7 @@ fn product(name: &str, user: User) -> Result<PathBuf, Unmet> {
     Ok(reachable(&path, user))
 }
 
-/// The build of cavra-run with the points of `supervisor/src/faults.rs`, where `user` can start it; cargo makes it beside the product, which it
+/// The build of cavra-run with the points of `supervisor/src/faults.rs` and without the guards that `CAVRA_GUARDS_OFF` names, where `user` can start it; cargo makes it beside the product, which it
 /// leaves as it is.
 pub fn faulty(user: User) -> Result<PathBuf, Unmet> {
     let built = Command::new(env!("CARGO"))

@@ -35,10 +35,21 @@ pub struct World {
 }
 
 impl World {
-    /// An empty world.
+    /// An empty world below /tmp.
     #[must_use]
     pub fn new(user: User) -> Self {
-        let stage = Stage::below(Path::new("/tmp"), user).expect("users() gives only users that there are");
+        Self::below(Path::new("/tmp"), user)
+    }
+
+    /// An empty world outside /tmp, or none where `user` reaches no such folder.
+    #[must_use]
+    pub fn far(user: User) -> Option<Self> {
+        let base = places::base(user);
+        (!base.starts_with("/tmp")).then(|| Self::below(&base, user))
+    }
+
+    fn below(base: &Path, user: User) -> Self {
+        let stage = Stage::below(base, user).expect("users() gives only users that there are");
         for program in ["cavra-run", "cavractl"] {
             let (built, here) = (places::products().join(program), stage.at("bin").join(program));
             // A link where the file system allows it: a debug build is some 60 MB.
@@ -98,7 +109,13 @@ impl World {
     /// `cavra-run OPTIONS --evidence … -- WORDS`, not yet started.
     #[must_use]
     pub fn session(&self, options: &[&str], words: &[&str]) -> Command {
-        let mut command = self.command(self.folder("bin").join("cavra-run"));
+        self.session_of("cavra-run", options, words)
+    }
+
+    /// The same with another build of cavra-run, which lies in `bin`.
+    #[must_use]
+    pub fn session_of(&self, program: &str, options: &[&str], words: &[&str]) -> Command {
+        let mut command = self.command(self.folder("bin").join(program));
         command
             .args(options)
             .arg("--evidence")

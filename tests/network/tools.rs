@@ -79,13 +79,14 @@ with zipfile.ZipFile('www/simple/tide/tide-1.0-py3-none-any.whl', 'w') as wheel:
     },
     Tool {
         name: "cargo",
-        needs: &["rustc"],
+        // The toolchain is looked for below.
+        needs: &[],
         prepare: "mkdir -p www/index/ti/de tide/src app/src app/.cargo; touch tide/src/lib.rs app/src/lib.rs; \
-                  printf '[package]\\nname = \"tide\"\\nversion = \"1.0.0\"\\n' > tide/Cargo.toml; mv tide tide-1.0.0; tar czf www/tide.crate tide-1.0.0; \
-                  sum=$(sha256sum www/tide.crate | cut -d' ' -f1); \
+                  printf '[package]\\nname = \"tide\"\\nversion = \"1.0.0\"\\n' > tide/Cargo.toml; mv tide tide-1.0.0; mkdir -p www/dl/tide/1.0.0; tar czf www/dl/tide/1.0.0/download tide-1.0.0; \
+                  sum=$(sha256sum www/dl/tide/1.0.0/download | cut -d' ' -f1); \
                   echo '{\"name\":\"tide\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"'$sum'\",\"features\":{},\"yanked\":false}' > www/index/ti/de/tide; \
-                  echo '{\"dl\":\"https://HOST:PORT/tide.crate\"}' > www/index/config.json; \
-                  printf '[package]\\nname = \"app\"\\nversion = \"1.0.0\"\\nedition = \"2021\"\\n[dependencies]\\ntide = \"1\"\\n' > app/Cargo.toml; \
+                  echo '{\"dl\":\"https://HOST:PORT/dl\"}' > www/index/config.json; \
+                  printf '[package]\\nname = \"app\"\\nversion = \"1.0.0\"\\nedition = \"2021\"\\n[dependencies]\\ntide = \"1\"\\n[workspace]\\n' > app/Cargo.toml; \
                   printf '[source.crates-io]\\nreplace-with = \"own\"\\n[source.own]\\nregistry = \"sparse+https://HOST:PORT/index/\"\\n[http]\\ncainfo = \"../cert.pem\"\\n[net]\\nretry = 0\\n' > app/.cargo/config.toml",
         line: "cd app && CARGO_HOME=$PWD/../ch cargo fetch -q && ls ../ch/registry/src/*",
         wanted: "tide-1.0.0\n",
@@ -167,7 +168,10 @@ network:
 
 /// PATH with the real cargo in front: rustup's stand-ins look for their home.
 fn path(user: User) -> Result<String, Unmet> {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        return skip("rustc is not in PATH");
+    };
     let bin = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("bin");
     if !user.reaches(&bin.join("cargo")) {
         return skip("this user cannot reach the Rust toolchain");

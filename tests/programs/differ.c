@@ -694,8 +694,12 @@ int main(int argc, char **argv) {
         uint32_t who = roll(12);
         pthread_t thread;
         setitimer(ITIMER_REAL, &soon, 0);
-        if (who == 0 && !pthread_create(&thread, 0, step, 0)) pthread_join(thread, 0); // (the signal is for either)
-        else if (who == 1) {
+        if (who == 0 && !pthread_create(&thread, 0, step, 0)) {
+            // The signal is for the thread that may wait, not for this one.
+            sigset_t alarm;
+            sigemptyset(&alarm), sigaddset(&alarm, SIGALRM);
+            pthread_sigmask(SIG_BLOCK, &alarm, 0), pthread_join(thread, 0), pthread_sigmask(SIG_UNBLOCK, &alarm, 0);
+        } else if (who == 1) {
             int tell[2];
             uint64_t before = state;
             if (pipe(tell)) return 2;

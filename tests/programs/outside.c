@@ -70,8 +70,13 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGURG, &action, NULL);
-    enum { TCP, LOOP, TCP6, UDP, STREAM, DGRAM, ABSTRACT, ABSTRACT_DGRAM, COUNT };
-    static const char *names[COUNT] = {"tcp", "loop", "tcp6", "udp", "unix", "unix-dgram", "abstract", "abstract-dgram"};
+    /* Class 49: sockets with the names of services that act for the user. */
+    static const char *const services[] = {"ssh-x/agent.1", "S.gpg-agent", "tmux-0/default", ".X11-unix/X9", "wayland-0", "vscode-1.sock",
+                                           "codex-daemon-1", "nscd/socket", "containerd/containerd.sock", "podman/podman.sock", "docker.sock",
+                                           "avahi-daemon/socket"};
+    static const char *const service_folders[] = {"", "/ssh-x", "/tmux-0", "/.X11-unix", "/nscd", "/containerd", "/podman", "/avahi-daemon"};
+    enum { TCP, LOOP, TCP6, UDP, STREAM, DGRAM, ABSTRACT, ABSTRACT_DGRAM, SERVICE, COUNT = SERVICE + sizeof services / sizeof *services };
+    static const char *names[SERVICE] = {"tcp", "loop", "tcp6", "udp", "unix", "unix-dgram", "abstract", "abstract-dgram"};
     int port = 0, loop = 0, port6 = 0, udp = 0, same;
     char abstract[64], abstract_dgram[64];
     snprintf(abstract, sizeof abstract, "attack-%d", getpid());
@@ -88,6 +93,10 @@ int main(int argc, char **argv) {
         [COUNT] = {0, POLLIN, 0},
         [COUNT + 1] = {-1, POLLIN, 0},
     };
+    for (size_t i = 0; i < sizeof service_folders / sizeof *service_folders; i++)
+        mkdir(at("ok/services%s", service_folders[i]), 0755);
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++)
+        polls[SERVICE + i] = (struct pollfd){unix_(SOCK_STREAM, at("ok/services/%s", services[i]), false), POLLIN, 0};
     int key = 0x0a770000 | (getpid() & 0xffff);
     int shm = shmget(key, 4096, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600), semaphore = semget(key, 1, IPC_CREAT | 0600);
     char *segment = shmat(shm, NULL, 0);
@@ -139,7 +148,7 @@ int main(int argc, char **argv) {
             if (fd < 0)
                 continue;
             send(fd, FORBIDDEN "\n", sizeof FORBIDDEN, MSG_NOSIGNAL | MSG_DONTWAIT);
-            hit(i < COUNT ? names[i] : "reused-port");
+            hit(i < SERVICE ? names[i] : i < COUNT ? "service" : "reused-port");
             close(fd);
         }
         /* Class 50: a port that the session gave up is taken by someone outside. */

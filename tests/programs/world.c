@@ -90,7 +90,7 @@ static void copy_program(const char *from, const char *to) {
 }
 
 static void make(void) {
-    static const char *folders[] = {"ok", "no", "ro", "bin", "guard", "guard/iam", "guard/free", "ok/sub", "no/sub", "ro/sub", "ro/emptyd", "no/here"};
+    static const char *folders[] = {"ok", "no", "ro", "bin", "guard", "guard/iam", "guard/free", "ok/sub", "no/sub", "ro/sub", "ro/emptyd", "no/here", "by", "ws"};
     umask(022);
     mkdir(world, 0755);
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
@@ -111,6 +111,15 @@ static void make(void) {
     copy_program("evil-static", "bin/evil-tool");
     copy_program("mark", "bin/good-dynamic");
     copy_program("evil", "bin/evil-dynamic");
+    copy_program("preload.so", "bin/preload.so");
+    /* Programs that packs name; class 39. */
+    static const char *tools[] = {"terraform", "kubectl", "helm", "aws", "az", "gcloud", "docker", "podman", "npm", "pnpm", "cargo", "gh"};
+    mkdir(at("tools"), 0755);
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        char to[32];
+        snprintf(to, sizeof to, "tools/%s", tools[i]);
+        copy_program("mark-static", to);
+    }
     put(at("guard/iam/file"), FORBIDDEN "\n");
     put(at("guard/free/file"), ALLOWED "\n");
     /* Made before any session: class 11. */

@@ -44,7 +44,7 @@ pub fn its_own_test_suite_ends_as_natively(user: User) -> Verdict {
         .filter_map(|line| line.split_once('\t'))
         .collect();
     let (left_out, known): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(pattern, _)| pattern.starts_with('!'));
-    let mut arguments = vec!["-m", "test", "-j2", "--timeout", "240", "--junit-xml", "results.xml"];
+    let mut arguments = vec!["-m", "test", "-j2", "--timeout", "600", "--junit-xml", "results.xml"];
     for (pattern, reason) in &left_out {
         println!("    left out of both runs: {}: {reason}", &pattern[1..]);
         arguments.extend(["-i", &pattern[1..]]);

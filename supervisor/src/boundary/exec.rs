@@ -10,12 +10,11 @@ use nix::errno::Errno;
 use super::interpreter::{self, Interpreter};
 use super::judge::Matter;
 use super::paths::fast;
-use super::{Boundary, Call, Reply, Stop, digest};
-use crate::caller::Program;
+use super::{Boundary, Call, Reply, Stop, digest, identity};
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
 use crate::decision::Decision;
-use crate::policy::{Command, FileOp, Mode, Trust, tables};
+use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
 use crate::sys::notify::{Answer, Notification, Tgid};
 use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
@@ -42,19 +41,19 @@ pub(super) fn execveat(call: &Call<'_>) -> Result<Reply, Stop> {
 }
 
 /// What will run.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     /// Files from the one asked for to the ELF program, with their canonical paths; never empty.
-    chain: Vec<(Vec<u8>, Object)>,
+    pub(super) chain: Vec<(Vec<u8>, Object)>,
     /// The file that the kernel maps.
-    image: ObjectId,
+    pub(super) image: ObjectId,
     /// The arguments as the new program will have them.
-    argv: Vec<CString>,
+    pub(super) argv: Vec<CString>,
     /// Names that rules have for one of the files.
     copies: Vec<&'a str>,
     /// The image is a dynamic loader: its arguments name a program.
     loads: bool,
     /// What the kernel maps beside the image, and begins with.
-    interpreter: Option<Interpreter>,
+    pub(super) interpreter: Option<Interpreter>,
 }
 
 fn perform(call: &Call<'_>, dirfd: i32, path: &CallerPath, lists: (usize, usize), flags: i32) -> Result<Reply, Stop> {
@@ -365,17 +364,10 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
                 event: libc::PTRACE_EVENT_EXEC,
                 ..
             }) => {
-                if verified(call, pid, plan, env) && is_attested(pid, plan, attested) {
-                    let trust = trust(call, plan, env);
-                    call.boundary.tasks.executed(
-                        Tgid(pid),
-                        Program {
-                            id: plan.image,
-                            path: plan.chain.last().map(|(path, _)| path.clone()).unwrap_or_default(),
-                            trust,
-                            parent: Some(call.task.program.clone()),
-                        },
-                    );
+                if crate::faults::off("exec") || verified(call, pid, plan, env) && is_attested(pid, plan, attested) {
+                    call.boundary
+                        .tasks
+                        .executed(Tgid(pid), identity::program(call, plan, env));
                     if released(pid) {
                         break;
                     }
@@ -499,31 +491,6 @@ fn is_attested(pid: i32, plan: &Plan<'_>, attested: Option<&str>) -> bool {
         [] => return false,
     };
     digest.is_ok_and(|digest| digest == wanted)
-}
-
-/// How far `by` rules may hold for the program.
-fn trust(call: &Call<'_>, plan: &Plan<'_>, env: &[CString]) -> Trust {
-    let [(file, object)] = plan.chain.as_slice() else {
-        return Trust::No;
-    };
-    let of = |entry: &CString| {
-        let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        tables::trust(name)
-    };
-    let trust = env.iter().map(of).min().unwrap_or(Trust::AndWhatItStarts);
-    // Root may write each file of its own: then it is the policy that keeps the tree from it.
-    let fixed = || {
-        fs::may(object.fd.as_fd(), libc::W_OK).is_err()
-            || call.boundary.mode == Mode::Enforce
-                && call.verdict(FileOp::Write, file, None).decision == Decision::Block
-    };
-    // An interpreter of the file's own choice is as good as a program of the tree's.
-    let alone = plan.interpreter.as_ref().is_none_or(Interpreter::is_fixed);
-    if alone && trust > Trust::No && fixed() {
-        trust
-    } else {
-        Trust::No
-    }
 }
 
 impl Call<'_> {

@@ -28,8 +28,20 @@ pub(super) struct Matter<'a> {
 }
 
 impl Call<'_> {
-    /// The policy's answer to one operation on a named object.
+    /// The answer to one operation on a named object: the strictest rule of all its paths.
     pub(super) fn verdict(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
+        let mut verdict = self.verdict_at(op, path, stat);
+        for other in self.boundary.mounts.others(path) {
+            let further = self.verdict_at(op, &other, stat);
+            let is_rule = further.rule.layer == Layer::Boundary || !further.rule.pattern.is_empty();
+            if is_rule && further.decision > verdict.decision {
+                verdict = further;
+            }
+        }
+        verdict
+    }
+
+    fn verdict_at(&self, op: FileOp, path: &[u8], stat: Option<&Stat>) -> Verdict<'_> {
         let by = &*self.task.program;
         if self.boundary.out_of_reach(path, op) {
             let rule = &*fixed::SUPERVISOR;
@@ -50,6 +62,7 @@ impl Call<'_> {
             _ => self.boundary.policy.file(op, path, by),
         };
         if let Some(stat) = stat
+            && !crate::faults::off("links")
             && stat.kind() == Kind::File
             && let Some(named) = self.boundary.links.path_of(stat)
         {
@@ -211,6 +224,14 @@ impl Call<'_> {
     /// As [`Self::settle`], with the errno of a refusal.
     pub(super) fn settle_as(&self, matter: &Matter<'_>, verdict: &Verdict<'_>, refusal: Errno) -> Result<(), Stop> {
         crate::faults::point("settle");
+        let guard = if verdict.rule.layer == Layer::Boundary {
+            "boundary"
+        } else {
+            "policy"
+        };
+        if crate::faults::off(guard) {
+            return Ok(());
+        }
         // The boundary itself is never only watched: what is out of reach stays so.
         if self.boundary.mode == Mode::Audit && verdict.rule.layer != Layer::Boundary {
             return self.record(matter, verdict, Durability::Written, |_| ()).map(drop);

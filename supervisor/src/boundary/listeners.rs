@@ -60,6 +60,9 @@ impl Listeners {
         if !known.cookies.contains_key(&port) {
             return false;
         }
+        if crate::faults::off("listeners") {
+            return true;
+        }
         let Ok(diag) = known.diag.take().map_or_else(Diag::open, Ok) else {
             return false;
         };

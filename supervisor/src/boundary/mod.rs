@@ -7,17 +7,20 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
 mod links;
 mod listeners;
 mod messages;
+mod mounts;
 mod names;
 mod network;
 mod others;
 mod paths;
 mod pool;
+mod services;
 mod signals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,6 +81,7 @@ pub struct Boundary {
     kinds: paths::fast::Kinds,
     flows: flows::Flows,
     direct: direct::Direct,
+    mounts: mounts::Mounts,
     pool: pool::Pool,
     own_folders: Vec<Vec<u8>>,
     policy_folders: Vec<Vec<u8>>,
@@ -111,11 +115,14 @@ impl Boundary {
             .chain(others)
             .map(|path| real(&path))
             .collect();
+        let mounts = mounts::Mounts::read();
+        let own_folders = mounts.with_others(own_folders);
         let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
         let policy_folders = [own_policy]
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
+        let policy_folders = mounts.with_others(policy_folders);
         let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
@@ -139,6 +146,7 @@ impl Boundary {
             kinds: paths::fast::Kinds::default(),
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
+            mounts,
             pool: pool::Pool::default(),
             own_folders,
             policy_folders,
@@ -159,11 +167,23 @@ impl Boundary {
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
     fn carries_own(&self, path: &[u8]) -> bool {
-        let prefix = [path, b"/"].concat();
-        self.own_folders
+        let carries = |path: &[u8]| {
+            let prefix = [path, b"/"].concat();
+            self.own_folders
+                .iter()
+                .chain(&self.policy_folders)
+                .any(|folder| folder.starts_with(&prefix))
+        };
+        carries(path) || self.mounts.others(path).iter().any(|other| carries(other))
+    }
+
+    /// Whether rules answer for all below `old` as for all below `new`, under each of their paths.
+    fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
+        let paths = |path: &[u8]| [vec![path.to_vec()], self.mounts.others(path)].concat();
+        let news = paths(new);
+        paths(old)
             .iter()
-            .chain(&self.policy_folders)
-            .any(|folder| folder.starts_with(&prefix))
+            .all(|old| news.iter().all(|new| self.policy.same_below(old, new)))
     }
 
     /// Whether a number is a thread of the supervisor's or the reaper's: /proc knows threads by their own numbers too.

@@ -236,6 +236,10 @@ impl Boundary {
 
     /// Gives an account of datagrams to one other end.
     pub(super) fn flow_ended(&self, flow: &Flow, sum: &Sum) {
+        if sum.datagrams == 0 {
+            // Decided, and then refused by the kernel or for its ancillary data.
+            return;
+        }
         let host = shown(sum.name.as_deref(), flow.to);
         let reason = format!(
             "{} datagrams, {} bytes sent, {} ms",

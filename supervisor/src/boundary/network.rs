@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::direct::Going;
 use super::flows::Flow;
 use super::judge::Matter;
-use super::{Call, Reply, Stop, fixed, pool};
+use super::{Call, Reply, Stop, fixed, pool, services};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::{Last, Name, name};
 use crate::decision::Decision;
@@ -440,8 +440,8 @@ pub(super) fn permit(
                 object: None,
                 argv: None,
             };
-            if let Some(row) = crate::policy::tables::refused_socket(&canonical) {
-                return Err(call.refuse_fixed(&matter, &fixed::SERVICE, row));
+            if let Some(errno) = services::refused(&canonical, object.stat.id) {
+                return Err(call.refuse_fixed(&matter, &fixed::SERVICE, errno));
             }
             call.permit(FileOp::Read, operation, &Name::Path(canonical.clone()), Some(&object))?;
             call.permit(FileOp::Write, operation, &Name::Path(canonical.clone()), Some(&object))?;

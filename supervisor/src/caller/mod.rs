@@ -31,58 +31,82 @@ pub struct Program {
     pub id: ObjectId,
     /// Its canonical path at exec.
     pub path: Vec<u8>,
+    /// The script that it interprets, where that counts as the program.
+    pub script: Option<Script>,
     /// Whether `by` rules may hold for it, and for what it starts.
     pub trust: Trust,
     /// Who started it.
     pub parent: Option<Arc<Program>>,
 }
 
+/// A file that an interpreter runs, and that the tree can not replace.
+#[derive(Debug)]
+pub struct Script {
+    /// Which file.
+    pub id: ObjectId,
+    /// Its canonical path at exec.
+    pub path: Vec<u8>,
+}
+
 impl Subject for Program {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
-        let ancestors = std::iter::successors(self.parent.as_deref(), |program| program.parent.as_deref());
         self.counts_as(program, digest, Trust::Itself)
             || tree
-                && ancestors
-                    .into_iter()
+                && self
+                    .ancestors()
                     .any(|ancestor| ancestor.counts_as(program, digest, Trust::AndWhatItStarts))
+    }
+
+    fn is_below(&self, program: &str) -> bool {
+        self.ancestors()
+            .any(|ancestor| ancestor.counts_as(program, None, Trust::AndWhatItStarts))
     }
 }
 
 impl Program {
+    fn ancestors(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.parent.as_deref(), |program| program.parent.as_deref())
+    }
+
     fn counts_as(&self, program: &str, digest: Option<&str>, trust: Trust) -> bool {
-        self.trust >= trust && self.is_file(program) && digest.is_none_or(|want| self.digest().as_deref() == Some(want))
+        let files =
+            std::iter::once((self.id, &self.path)).chain(self.script.as_ref().map(|script| (script.id, &script.path)));
+        self.trust >= trust
+            && files
+                .filter(|(id, _)| is_file(*id, program))
+                .any(|(id, path)| digest.is_none_or(|want| digest_of(id, path).as_deref() == Some(want)))
     }
+}
 
-    fn is_file(&self, program: &str) -> bool {
-        let candidates: Vec<String> = if program.contains('/') {
-            vec![program.to_owned()]
-        } else {
-            // The trusted folders of any PATH; a program elsewhere is named by its path.
-            [
-                "/usr/local/sbin",
-                "/usr/local/bin",
-                "/usr/sbin",
-                "/usr/bin",
-                "/sbin",
-                "/bin",
-            ]
-            .iter()
-            .map(|d| format!("{d}/{program}"))
-            .collect()
-        };
-        candidates.iter().any(|path| {
-            CString::new(path.as_str())
-                .is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == self.id))
-        })
-    }
+/// Whether a rule's program is this file.
+fn is_file(id: ObjectId, program: &str) -> bool {
+    let candidates: Vec<String> = if program.contains('/') {
+        vec![program.to_owned()]
+    } else {
+        // The trusted folders of any PATH; a program elsewhere is named by its path.
+        [
+            "/usr/local/sbin",
+            "/usr/local/bin",
+            "/usr/sbin",
+            "/usr/bin",
+            "/sbin",
+            "/bin",
+        ]
+        .iter()
+        .map(|d| format!("{d}/{program}"))
+        .collect()
+    };
+    candidates.iter().any(|path| {
+        CString::new(path.as_str()).is_ok_and(|path| fs::stat_at(At::Root, &path, 0).is_ok_and(|stat| stat.id == id))
+    })
+}
 
-    fn digest(&self) -> Option<String> {
-        let path = CString::new(self.path.clone()).ok()?;
-        let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
-        (fs::fstat(fd.as_fd()).ok()?.id == self.id)
-            .then(|| crate::boundary::digest(fd.as_fd()).ok())
-            .flatten()
-    }
+fn digest_of(id: ObjectId, path: &[u8]) -> Option<String> {
+    let path = CString::new(path).ok()?;
+    let fd = fs::open(At::Root, &path, libc::O_RDONLY | libc::O_NOCTTY, 0, flags::NO_SYMLINKS).ok()?;
+    (fs::fstat(fd.as_fd()).ok()?.id == id)
+        .then(|| crate::boundary::digest(fd.as_fd()).ok())
+        .flatten()
 }
 
 /// One thread that calls.
@@ -286,7 +310,7 @@ impl Known {
     /// The program that a living thread group is known to run.
     fn program(&self, tgid: Tgid) -> Option<Arc<Program>> {
         let leader = self.tasks.get(&Tid(tgid.0)).filter(|task| task.tgid == tgid);
-        if let Some(leader) = leader.filter(|leader| leader.lives()) {
+        if let Some(leader) = leader.filter(|leader| crate::faults::off("reuse") || leader.lives()) {
             return Some(leader.program.clone());
         }
         let (start, program) = self.programs.get(&tgid)?;
@@ -399,6 +423,7 @@ impl Tasks {
             None => Arc::new(Program {
                 id: exe,
                 path: fs::readlink(At::Dir(dir.as_fd()), c"exe").map_err(|_| Errno::EACCES)?,
+                script: None,
                 trust: Trust::No,
                 parent: None,
             }),

@@ -9,6 +9,7 @@ mod doctor;
 mod evidence;
 mod policy;
 mod run;
+mod selftest;
 mod serve;
 
 use std::ffi::OsString;
@@ -37,7 +38,8 @@ Examples:
   cavractl policy explain .env                            what decides, from which pack and line
   cavractl decide --policy cavra-hipaa read_file a/phi/1.json
   cavractl policy coverage cavra-pci-dss                  which control each rule serves
-  cavractl doctor                                         what this machine lacks";
+  cavractl doctor                                         what this machine lacks
+  cavractl selftest --profile claude                      whether a session of it can be broken here";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -60,6 +62,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Attack a live session of this machine; 0 only when every guard holds
+    Selftest(selftest::Selftest),
+    /// What `selftest` runs in the session
+    #[command(name = "selftest-probe", hide = true)]
+    Probe(selftest::Probe),
     /// Print completions for a shell
     Completions {
         /// The shell: bash, zsh, fish
@@ -148,6 +155,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Decide(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Doctor { json } => doctor::run(json, Style::of_stdout()),
+        Command::Selftest(command) => command.run(Style::of_stdout()),
+        Command::Probe(command) => command.run(),
         Command::Completions { shell, program } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut program.command(), program.name(), &mut script);

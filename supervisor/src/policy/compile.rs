@@ -30,14 +30,20 @@ pub(super) struct By {
     program: String,
     digest: Option<String>,
     tree: bool,
+    /// Programs one of which must be among its ancestors.
+    ancestor: Vec<String>,
+}
+
+impl By {
+    fn holds(&self, subject: &dyn Subject) -> bool {
+        subject.is_program(&self.program, self.digest.as_deref(), self.tree)
+            && (self.ancestor.is_empty() || self.ancestor.iter().any(|program| subject.is_below(program)))
+    }
 }
 
 /// Whether a rule with these subjects holds for who asks; one without any holds for all.
 pub(super) fn holds(by: &[By], subject: &dyn Subject) -> bool {
-    by.is_empty()
-        || by
-            .iter()
-            .any(|by| subject.is_program(&by.program, by.digest.as_deref(), by.tree))
+    by.is_empty() || by.iter().any(|by| by.holds(subject))
 }
 
 /// One layer's pack with its parents.
@@ -493,11 +499,16 @@ impl Maker<'_> {
                 hex
             });
             let tree = entry.get("tree").and_then(Node::flag).unwrap_or_default();
+            let mut ancestor = Vec::new();
+            for node in entry.get("ancestor").map(Node::items).unwrap_or_default() {
+                ancestor.extend(self.program(node.text().unwrap_or_default(), node.span));
+            }
             for program in self.program(program, named.span) {
                 all.push(By {
                     program,
                     digest: digest.clone(),
                     tree,
+                    ancestor: ancestor.clone(),
                 });
             }
         }

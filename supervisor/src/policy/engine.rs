@@ -158,9 +158,11 @@ impl Policy {
             self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
         };
         let lines = meaning.program.lines(&self.table, reserved);
-        lines
-            .iter()
-            .any(|line| pack.commands.strictest(line, false, by).is_some())
+        lines.iter().any(|line| {
+            // What loosens a default does not reach over a line end, whatever it is called.
+            let reaches = |rule: &PatternRule| rule.rule.decision == Decision::Allow || !line.contains(&b'\n');
+            pack.commands.strictest(line, false, by).is_some_and(reaches)
+        })
     }
 
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.

@@ -35,17 +35,28 @@ pub enum Address {
     Unix(String),
 }
 
-/// A subject that is the one program that was named.
-pub struct Named<'a>(pub Option<&'a str>);
+/// A subject that is the one program that was named, started by those that were.
+#[derive(Clone, Copy, Default)]
+pub struct Named<'a> {
+    /// Itself.
+    pub program: Option<&'a str>,
+    /// Its ancestors.
+    pub below: &'a [String],
+}
 
 impl Subject for Named<'_> {
-    fn is_program(&self, program: &str, digest: Option<&str>, _tree: bool) -> bool {
-        let base = |path: &str| path.rsplit('/').next().map(str::to_owned);
-        digest.is_none()
-            && self.0.is_some_and(|name| {
-                name == program || (!program.contains('/') && base(name).as_deref() == Some(program))
-            })
+    fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
+        digest.is_none() && (self.program.is_some_and(|name| is_named(name, program)) || tree && self.is_below(program))
     }
+
+    fn is_below(&self, program: &str) -> bool {
+        self.below.iter().any(|name| is_named(name, program))
+    }
+}
+
+/// Whether the program that a person named is the one that a rule has.
+fn is_named(name: &str, program: &str) -> bool {
+    name == program || (!program.contains('/') && name.rsplit('/').next() == Some(program))
 }
 
 impl Address {

@@ -135,8 +135,29 @@ fn policy(packs: &[&str]) -> Policy {
     .unwrap_or_else(|error| panic!("{error}\n{packs:?}"))
 }
 
+/// An entry of `rules` without exceptions: decision, action, pattern.
+fn entry() -> impl Strategy<Value = (Decision, &'static str, String)> {
+    let of_paths = (
+        prop::sample::select(vec!["read_file", "write_file", "delete_file"]),
+        written(),
+    );
+    let of_commands = prop::sample::select(vec!["a*", "ab", "* b", "git *", "git push*", "a*b"])
+        .prop_map(|text| ("execute_command", text.to_owned()));
+    (decision(), prop_oneof![of_paths, of_commands])
+        .prop_map(|(decision, (action, pattern))| (decision, action, pattern))
+}
+
+/// What a policy answers to a fixed set of requests but for folders' names, which may be listed where anything below may be read.
+fn decided(policy: &Policy) -> Vec<Decision> {
+    asked(policy, false)
+}
+
 /// What a policy answers to a fixed set of requests.
 fn answers(policy: &Policy) -> Vec<Decision> {
+    asked(policy, true)
+}
+
+fn asked(policy: &Policy, names: bool) -> Vec<Decision> {
     let paths: &[&[u8]] = &[
         b"/ws",
         b"/ws/a",
@@ -155,7 +176,9 @@ fn answers(policy: &Policy) -> Vec<Decision> {
     let mut all = Vec::new();
     for path in paths {
         all.extend(FileOp::ALL.map(|op| policy.file(op, path, &Nobody).decision));
-        all.push(policy.names(path, &Nobody).decision);
+        if names {
+            all.push(policy.names(path, &Nobody).decision);
+        }
     }
     for (ip, port) in [
         ("192.0.2.1", 443),
@@ -229,6 +252,22 @@ proptest! {
         let after = answers(&policy(&[&first, &second]));
         for (before, after) in before.iter().zip(&after) {
             prop_assert!(after >= before, "{before} became {after}\n{first}\n{second}");
+        }
+    }
+
+    #[test]
+    fn a_rule_loosens_to_its_own_answer_at_most(pack in pack(), more in entry(), except in prop::option::of("[ab]{1,2}")) {
+        let (decision, action, pattern) = more;
+        let except = except.map_or(String::new(), |except| format!(", except: '*{except}'"));
+        let added = format!("rules:\n- {{action: {action}, match: '{pattern}', decision: {decision}{except}}}\n");
+        let with = pack.replacen("rules:\n", &added, 1);
+        let before = decided(&policy(&[&pack]));
+        let after = decided(&policy(&[&with]));
+        for (before, after) in before.iter().zip(&after) {
+            prop_assert!(*after >= decision.min(*before), "{before} became {after}\n{with}");
+            // The issue's own words, for whatever is no allow.
+            let refused = *before >= Decision::RequireApproval;
+            prop_assert!(decision == Decision::Allow || !refused || *after > Decision::Allow, "{before} became {after}\n{with}");
         }
     }
 

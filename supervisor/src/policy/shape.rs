@@ -220,6 +220,11 @@ const SUBJECT: Shape = Shape::Either(&[
             ),
             key("digest", Shape::Text, "its SHA-256 in hex"),
             key("tree", Shape::Flag, "what it starts counts as it too"),
+            key(
+                "ancestor",
+                Shape::TextOrTexts,
+                "executables one of which started it, directly or through others",
+            ),
             key("agent", Shape::Text, "the session's --agent-id"),
             key("profile", Shape::Text, "the session's profile"),
         ],

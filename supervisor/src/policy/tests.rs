@@ -320,6 +320,10 @@ impl Subject for Is {
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool {
         self.0.contains(&(program, digest, tree))
     }
+
+    fn is_below(&self, program: &str) -> bool {
+        self.0.contains(&(program, None, true))
+    }
 }
 
 #[test]
@@ -327,6 +331,7 @@ fn a_rule_by_someone_holds_for_nobody_else() {
     let hex = "0".repeat(64);
     let digest: &'static str = Box::leak(hex.clone().into_boxed_str());
     let git: Is = Is(&[("git", None, false)]);
+    let below: Is = Is(&[("git", None, false), ("deploy", None, true)]);
     let tree: Is = Is(&[("git", None, true)]);
     let exact = Is(Box::leak(Box::new([("/usr/bin/git", Some(digest), false)])));
     for (by, subject, wanted) in [
@@ -347,6 +352,11 @@ fn a_rule_by_someone_holds_for_nobody_else() {
             Block,
         ),
         ("npm", &git, Block),
+        ("{program: git, ancestor: deploy}", &git, Block),
+        ("{program: git, ancestor: deploy}", &below, Allow),
+        ("{program: git, ancestor: [other, deploy]}", &below, Allow),
+        ("{program: git, ancestor: other}", &below, Block),
+        ("{program: deploy, ancestor: git}", &below, Block),
         ("{agent: tester}", &git, Allow),
         ("{agent: other}", &git, Block),
         ("{profile: test}", &git, Allow),

@@ -115,6 +115,9 @@ pub trait Subject {
     /// launch's PATH): the same file by device and inode, with `digest` (lower-case hex SHA-256) where given, started with nothing in its
     /// environment that runs other code, not writable by the tree, not traced. With `tree`, an ancestor may be it.
     fn is_program(&self, program: &str, digest: Option<&str>, tree: bool) -> bool;
+
+    /// Whether the executable `program` is one of its ancestors, on the same terms; not the subject itself.
+    fn is_below(&self, program: &str) -> bool;
 }
 
 /// How far what a program does can be taken for what its file says.
@@ -133,6 +136,10 @@ pub struct Nobody;
 
 impl Subject for Nobody {
     fn is_program(&self, _program: &str, _digest: Option<&str>, _tree: bool) -> bool {
+        false
+    }
+
+    fn is_below(&self, _program: &str) -> bool {
         false
     }
 }

@@ -1,4 +1,4 @@
-//! Which TCP sockets listen, with their cookies, and what went over those that end. sock_diag(7).
+//! Which TCP sockets listen, with their cookies, what went over those that end, and to which names unix sockets were bound. sock_diag(7).
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,6 +21,25 @@ const REQUEST: usize = 56;
 /// Where a message's source port and cookie stand in struct inet_diag_msg.
 const SOURCE_PORT: usize = 4;
 const COOKIE: usize = 44;
+
+/// Bytes of struct unix_diag_req and unix_diag_msg, with their headers; what is asked for (`UDIAG_SHOW_NAME | UDIAG_SHOW_VFS`) and the
+/// attributes that answer it. include/uapi/linux/unix_diag.h.
+const UNIX_REQUEST: usize = HEADER + 24;
+const UNIX_MESSAGE: usize = 16;
+const SHOW: u32 = 1 | 2;
+const NAME: u16 = 0;
+const VFS: u16 = 1;
+
+/// A unix socket that has a name in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The lower half of its inode's number.
+    pub ino: u32,
+    /// Its file system's device, as `st_dev` is made from it.
+    pub dev: u64,
+    /// The name as it was given to bind(2), which no later rename or link changes.
+    pub name: Vec<u8>,
+}
 
 /// Bytes of struct inet_diag_msg, behind which attributes stand; INET_DIAG_INFO, include/uapi/linux/inet_diag.h.
 const MESSAGE: usize = 72;
@@ -149,6 +168,28 @@ impl Diag {
         Ok(cookies)
     }
 
+    /// All unix sockets of this network namespace that are bound in a file system.
+    pub fn bound(&self) -> Result<Vec<Bound>, Errno> {
+        let mut request = Vec::with_capacity(UNIX_REQUEST);
+        let size = u32::try_from(UNIX_REQUEST).map_err(|_| Errno::EINVAL)?;
+        let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).map_err(|_| Errno::EINVAL)?;
+        request.extend_from_slice(&size.to_ne_bytes());
+        request.extend_from_slice(&BY_FAMILY.to_ne_bytes());
+        request.extend_from_slice(&flags.to_ne_bytes());
+        request.extend_from_slice(&[0; 8]);
+        let family = u8::try_from(libc::AF_UNIX).map_err(|_| Errno::EINVAL)?;
+        request.extend_from_slice(&[family, 0, 0, 0]);
+        // All states; no inode; what is shown; no cookie.
+        for word in [u32::MAX, 0, SHOW, u32::MAX, u32::MAX] {
+            request.extend_from_slice(&word.to_ne_bytes());
+        }
+        self.send(&request)?;
+        let mut found = Vec::new();
+        let mut buf = vec![0u8; 32768];
+        while self.receive(&mut buf, |message| found.extend(bound(message)))? {}
+        Ok(found)
+    }
+
     /// What went so far over each TCP socket of this network namespace, by cookie.
     pub fn carried(&self, mut each: impl FnMut(u64, Bytes)) -> Result<(), Errno> {
         let mut buf = vec![0u8; 32768];
@@ -201,6 +242,34 @@ impl Diag {
     }
 }
 
+/// A struct unix_diag_msg with its attributes (struct nlattr, each at a multiple of four).
+fn bound(message: &[u8]) -> Option<Bound> {
+    let (mut name, mut vfs) = (None, None);
+    let mut rest = message.get(UNIX_MESSAGE..)?;
+    while let Some(len) = field(rest, 0).map(u16::from_ne_bytes).map(usize::from) {
+        let value = rest.get(4..len)?;
+        match field(rest, 2).map(u16::from_ne_bytes)? {
+            NAME => name = Some(value),
+            VFS => {
+                vfs = field(value, 0)
+                    .map(u32::from_ne_bytes)
+                    .zip(field(value, 4).map(u32::from_ne_bytes))
+            }
+            _ => {}
+        }
+        rest = rest.get((len + 3) & !3..).unwrap_or_default();
+    }
+    let (ino, dev) = vfs?;
+    let name = name?;
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    Some(Bound {
+        ino,
+        // MKDEV of the kernel's own; include/linux/kdev_t.h.
+        dev: libc::makedev(dev >> 20, dev & 0xf_ffff),
+        name: name.get(..end)?.to_vec(),
+    })
+}
+
 fn family(ip: IpAddr) -> i32 {
     match ip {
         IpAddr::V4(_) => libc::AF_INET,
@@ -237,6 +306,20 @@ mod tests {
 
     use super::*;
     use crate::sys::socket;
+
+    #[test]
+    fn a_unix_socket_keeps_the_name_that_it_was_bound_to() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        let _listener = std::os::unix::net::UnixListener::bind(&first).unwrap();
+        std::fs::rename(&first, &second).unwrap();
+        let meta = std::fs::metadata(&second).unwrap();
+        let found = Diag::open().unwrap().bound().unwrap();
+        let ours = |bound: &&Bound| u64::from(bound.ino) == meta.ino() & 0xffff_ffff && bound.dev == meta.dev();
+        let found = found.iter().find(ours).unwrap();
+        assert_eq!(found.name, first.to_str().unwrap().as_bytes());
+    }
 
     #[test]
     fn what_a_connection_carried_is_told_at_its_end() {

@@ -6,6 +6,7 @@
 // Constants of C headers and descriptor numbers change their type at this border.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+pub mod attempt;
 pub mod diag;
 pub mod fs;
 pub mod ipc;

@@ -120,3 +120,8 @@ fn a_dns_message_is_answered_as_what_it_is() {
 fn the_session_is_given_its_own_resolver_alone() {
     run("conf", &[b""], targets::conf);
 }
+
+#[test]
+fn any_arguments_are_answered_and_never_looser_than_their_line() {
+    run("argv", &[b"", b"x\0terraform\0apply"], targets::argv);
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cavra::approvals::{Ask, ControlServer, Desk};
 use cavra::caller::memory::{CallerPath, strings as read_strings};
 use cavra::evidence::{Draft, Durability, Journal, Level, Opening, Verification, verify};
-use cavra::policy::{Profile, Request, Scope, canonical_name, load};
+use cavra::policy::{Command, Diagnostics, Nobody, Policy, Profile, Request, Scope, canonical_name, load};
 use cavra::relay::readers::{requests, whole_hello};
 use cavra::resolver::readers::{addresses, question};
 use cavra::resolver::{Conf, Hosts};
@@ -264,4 +264,53 @@ pub(crate) fn conf(data: &[u8]) {
     for (name, addresses) in Hosts::parse(&text).iter() {
         assert!(!name.is_empty() && !addresses.is_empty());
     }
+}
+
+/// The policy of one pack, with nothing else about.
+fn alone(name: &str, text: &str) -> Result<Policy, Diagnostics> {
+    let file = place(name);
+    std::fs::write(&file, text).unwrap();
+    let nowhere = Path::new("/nonexistent");
+    load(&Request {
+        launch: &[file.display().to_string()],
+        profile: &Profile::default(),
+        machine_dir: nowhere,
+        repository: None,
+        search: &[],
+        scope: &Scope {
+            workspace: nowhere.into(),
+            home: nowhere.into(),
+            tmp: Vec::new(),
+        },
+        system_trees: &[],
+        env: &|_| None,
+        agent: "",
+        admits: None,
+    })
+}
+
+static COMMANDS: LazyLock<Policy> = LazyLock::new(|| {
+    let text = "metadata: {id: fuzz}\ncommands: {default: allow, block: ['terraform apply*', '*kubectl delete*', 'npm publish']}\n\
+        git: {protected_branches: [main]}\n";
+    alone("commands.yaml", text).unwrap()
+});
+
+/// Any arguments, with NUL between them, the file first: an answer, and never looser than a plain match of the line.
+pub(crate) fn argv(data: &[u8]) {
+    let mut words = data.split(|byte| *byte == 0);
+    let file = words.next().unwrap_or_default();
+    let argv: Vec<&[u8]> = words.collect();
+    let line = argv.join(&b' ');
+    let command = Command {
+        file,
+        argv,
+        cwd: b"/nonexistent",
+        ..Command::default()
+    };
+    let refused = COMMANDS.command(&command, &Nobody).decision.name() == "block";
+    let plain = line.trim_ascii();
+    let named = plain.starts_with(b"terraform apply")
+        || plain.windows(14).any(|piece| piece == b"kubectl delete")
+        || plain == b"npm publish";
+    assert!(refused || !named, "{}", line.escape_ascii());
 }

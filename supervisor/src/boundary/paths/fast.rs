@@ -214,7 +214,8 @@ fn attempt(call: &Call<'_>, open: &Open, path: &CStr, before: Option<&Stat>, kin
         Some(before) => stat.kind() == before.kind(),
         None => stat.kind() == Kind::File,
     };
-    if !same || !opens(&stat) || fixed::foreign_proc(path.to_bytes(), &stat, fd.as_fd())? {
+    let aliased = call.boundary.links.path_of(&stat).is_some();
+    if !same || aliased || !opens(&stat) || fixed::foreign_proc(path.to_bytes(), &stat, fd.as_fd())? {
         return Ok(Tried::Not((stat.kind() == Kind::Fifo).then_some(fd)));
     }
     if !open.has(libc::O_NONBLOCK) {

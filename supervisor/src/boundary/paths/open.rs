@@ -10,7 +10,7 @@ use super::fast;
 use crate::boundary::judge::Matter;
 use crate::boundary::{Call, Reply, Stop, pool};
 use crate::caller::memory::CallerPath;
-use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name};
+use crate::caller::resolve::{Held, Last, Name, Object, entry_name, name, process_of};
 use crate::policy::FileOp;
 use crate::sys::fs::{self, At, Kind, resolve as how};
 use crate::sys::memory::read_exact;
@@ -238,6 +238,16 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     match fs::open(start, path, libc::O_PATH | keep, 0, resolve) {
         Ok(fd) => {
             let stat = fs::fstat(fd.as_fd())?;
+            let path = fs::name_of(fd.as_fd())?;
+            if process_of(&path) == Some(std::process::id().cast_signed()) {
+                // `self` meant the supervisor. As the caller's it stays in /proc just the same, or a magic link led away.
+                let held = call.view().resolve(open.dirfd, &open.path, last)?;
+                let there = held.object.as_ref().map(|object| fs::name_of(object.fd.as_fd()));
+                return match there.transpose()? {
+                    Some(path) if !path.starts_with(b"/proc/") => Err(Errno::ELOOP.into()),
+                    _ => Ok(held),
+                };
+            }
             Ok(Held {
                 entry: None,
                 object: Some(Object { fd, stat, via: None }),

@@ -87,7 +87,11 @@ impl Simulate {
                 continue;
             };
             asked += 1;
-            let new = probe.ask(&policy, &Named(Some(record.exe.as_str()).filter(|exe| !exe.is_empty())));
+            let by = Named {
+                program: Some(record.exe.as_str()).filter(|exe| !exe.is_empty()),
+                below: &[],
+            };
+            let new = probe.ask(&policy, &by);
             changes.add(&probe, old, as_recorded(record), new.decision, Because::of(new.rule));
         }
         let mut said = report(&changes.finish(), self.json, style)?;

@@ -26,6 +26,9 @@ pub(in crate::cli) struct Explain {
     /// The executable that asks, for rules with `by`: its path or name as the rule has it
     #[arg(long, value_name = "PROGRAM")]
     by: Option<String>,
+    /// A program that started it, for rules with `ancestor` or `tree`; may be given again
+    #[arg(long, value_name = "PROGRAM", requires = "by")]
+    below: Vec<String>,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -51,7 +54,10 @@ impl Explain {
         let place = self.session.place()?;
         let first = self.what.first().map_or("", String::as_str);
         let policy = self.session.policy(&place, first)?;
-        let by = Named(self.by.as_deref());
+        let by = Named {
+            program: self.by.as_deref(),
+            below: &self.below,
+        };
         let cwd = std::env::current_dir().unwrap_or_default();
         let mut answers: Vec<(String, Explanation)> = Vec::new();
         for kind in self.kinds(first) {

@@ -72,9 +72,18 @@ impl Push {
     }
 }
 
-/// What a program of these names, called with `words`, would push.
-pub(super) fn pushes(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, repo: &dyn Repo) -> Vec<Push> {
-    let mut found: Vec<Push> = Vec::new();
+/// What an invocation of git comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// A push.
+    Push(Push),
+    /// Another of its commands, by an alias or by its guess at a misspelt verb: the verb and what follows.
+    Other(Vec<Vec<u8>>),
+}
+
+/// What a program of these names, called with `words`, would push, and which other commands of git its words stand for.
+pub(super) fn meant(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, repo: &dyn Repo) -> Vec<Meant> {
+    let mut found: Vec<Meant> = Vec::new();
     // git goes by argv[0] too: `exec -a git-push git origin main`.
     for (program, verb) in [
         ("git", None),
@@ -92,7 +101,11 @@ pub(super) fn pushes(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, re
             .into_iter()
             .chain(words.iter().map(|word| Cow::Borrowed(*word)))
             .collect();
-        found.extend(Git::new(command, repo).run(&words).filter(|push| !found.contains(push)));
+        for meant in Git::new(command, repo).run(&words) {
+            if !found.contains(&meant) {
+                found.push(meant);
+            }
+        }
     }
     found
 }
@@ -118,39 +131,49 @@ impl<'r, 'a> Git<'r, 'a> {
         config
     }
 
-    fn run(&mut self, words: &[Word<'_>]) -> Option<Push> {
+    fn run(&mut self, words: &[Word<'_>]) -> Vec<Meant> {
         let mut words: Vec<Word<'_>> = words.to_vec();
-        for _ in 0..ALIASES_MAX {
+        for round in 0..ALIASES_MAX {
             let verb_at = self.global_options(&words);
-            let (verb, rest) = words.get(verb_at..)?.split_first()?;
+            let Some((verb, rest)) = words.get(verb_at..).and_then(<[_]>::split_first) else {
+                return Vec::new();
+            };
+            let push = |push: Push| vec![Meant::Push(push)];
+            let with = |verb: &[u8]| {
+                let rest = rest.iter().map(|word| word.to_vec());
+                Meant::Other(std::iter::once(verb.to_vec()).chain(rest).collect())
+            };
             match verb.as_ref() {
-                b"push" => return Some(self.push(rest)),
-                b"send-pack" => return self.send_pack(rest),
-                b"http-push" => return Some(Push::unresolved()),
-                verb if is_command(verb) => return None,
+                b"push" => return push(self.push(rest)),
+                b"send-pack" => return self.send_pack(rest).map(push).unwrap_or_default(),
+                b"http-push" => return push(Push::unresolved()),
+                // As it stands there, others have read it.
+                verb if is_command(verb) => return (round > 0).then(|| with(verb)).into_iter().collect(),
                 _ => {}
             }
             let config = self.config();
             // Any verb may be an alias for a push then.
             if config.incomplete {
-                return Some(Push::unresolved());
+                return push(Push::unresolved());
             }
             let Some(alias) = alias(&config, verb) else {
-                return corrects(&config)
-                    .then(|| corrected(&config, verb))
-                    .filter(|push| *push)
-                    .map(|_| Push::unresolved());
+                if !corrects(&config) {
+                    return Vec::new();
+                }
+                let guessed = COMMANDS.iter().filter(|name| resembles(name.as_bytes(), verb));
+                let pushes = corrected(&config, verb).then(|| Meant::Push(Push::unresolved()));
+                return guessed.map(|name| with(name.as_bytes())).chain(pushes).collect();
             };
             // A shell's command line comes as execs of its own.
             if alias.starts_with(b"!") {
-                return None;
+                return Vec::new();
             }
             let expanded = split(&alias).into_iter().map(Cow::Owned);
             words = expanded
                 .chain(rest.iter().map(|word| Cow::Owned(word.to_vec())))
                 .collect();
         }
-        Some(Push::unresolved())
+        vec![Meant::Push(Push::unresolved())]
     }
 
     /// Reads git's own options; the index of the verb.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::aliases;
 use super::names::{add_names, base};
-use super::push::{self, Push};
+use super::push::{self, Meant, Push};
 use super::repo::{Place, Repo};
 use super::shell;
 use super::table::{Program, Remote, Table};
@@ -143,6 +143,20 @@ impl<'a> Reader<'_, 'a> {
                     modes.extend(self.verbs(program, name, words, inner.arguments, out));
                     self.wrapped(program, &inner, words, &mut all, out);
                 }
+                // `git-config` in git's own folder, or as argv[0], is `git config`.
+                if let Some((tool, verb)) = self.table.dashed(name) {
+                    let words: Vec<&[u8]> = std::iter::once(verb).chain(words.iter().copied()).collect();
+                    let mut plain = Spelling::from(vec![Cow::Borrowed(tool), Cow::Borrowed(verb)], inner.arguments);
+                    let programs = self.table.programs(tool).iter();
+                    let mut found: Vec<Option<Spelling<'a>>> = programs
+                        .flat_map(|program| self.verbs(program, &tool, &words, inner.arguments - 1, out))
+                        .collect();
+                    found.dedup();
+                    if let [Some(mode)] = found.as_slice() {
+                        plain.mode = Some(Box::new(mode.clone()));
+                    }
+                    add(&mut out.spellings, plain);
+                }
                 modes.dedup();
                 if let [Some(mode)] = modes.as_slice() {
                     whole.mode = Some(Box::new(mode.clone()));
@@ -158,9 +172,14 @@ impl<'a> Reader<'_, 'a> {
                     *place = whole;
                 }
             }
-            for push in push::pushes(&inner.names, words, self.command, self.repo) {
-                if !out.pushes.contains(&push) {
-                    out.pushes.push(push);
+            for meant in push::meant(&inner.names, words, self.command, self.repo) {
+                match meant {
+                    Meant::Push(push) if !out.pushes.contains(&push) => out.pushes.push(push),
+                    Meant::Push(_) => {}
+                    Meant::Other(words) => {
+                        let words = words.iter().map(Vec::as_slice);
+                        self.nested(&std::iter::once(&b"git"[..]).chain(words).collect::<Vec<_>>(), out);
+                    }
                 }
             }
         }

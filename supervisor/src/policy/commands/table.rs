@@ -32,6 +32,7 @@ pub(crate) struct Row {
     pub(super) abbreviates: bool,
     pub(super) same: BTreeMap<String, String>,
     pub(super) toolchain: bool,
+    pub(super) dashed: bool,
     pub(super) ignores_case: bool,
     pub(super) aliases: Option<Aliases>,
     pub(super) words_from: Option<String>,
@@ -125,6 +126,8 @@ pub(crate) struct Table {
     by_name: HashMap<Box<[u8]>, Vec<Arc<Program>>>,
     /// Files that are a program under another name.
     files: HashMap<Box<[u8]>, Box<[u8]>>,
+    /// Programs that are called as `name-verb` too.
+    dashed: Vec<Box<[u8]>>,
 }
 
 /// Why a row can not be used.
@@ -210,10 +213,21 @@ impl Table {
         self.files.get(file).map(AsRef::as_ref)
     }
 
+    /// The program and the verb that one of its dashed names means.
+    pub(super) fn dashed<'t, 'n>(&'t self, name: &'n [u8]) -> Option<(&'t [u8], &'n [u8])> {
+        self.dashed.iter().find_map(|program| {
+            let verb = name.strip_prefix(program.as_ref())?.strip_prefix(b"-")?;
+            (!verb.is_empty()).then_some((program.as_ref(), verb))
+        })
+    }
+
     fn add(&mut self, row: &Row) {
         let program = Arc::new(row.compiled());
         for name in &row.names {
             self.by_name.entry(bytes(name)).or_default().push(Arc::clone(&program));
+        }
+        if row.dashed {
+            self.dashed.extend(row.names.iter().map(|name| bytes(name)));
         }
         if let Some(first) = row.names.first() {
             for file in &row.files {

@@ -76,6 +76,22 @@ const SPELLED: &[(&str, &str)] = &[
     ("terraform  apply", "terraform apply"),
     ("/usr/lib/node_modules/npm/bin/npm-cli.js|npm publish", "npm publish"),
     ("/usr/lib/node_modules/npm/bin/npm-cli.js publish", "npm publish"),
+    // git's other ways to its own commands.
+    ("git-config core.x y", "git config core.x y"),
+    (
+        "/usr/lib/git-core/git-config --add core.x y",
+        "git config --add core.x y",
+    ),
+    ("/usr/bin/git|git-config core.x y", "git config core.x y"),
+    ("git -c alias.c=config c core.x y", "git config core.x y"),
+    (
+        "git -c alias.a=b -c 'alias.b=config --local' a core.x y",
+        "git config --local core.x y",
+    ),
+    (
+        "git -c help.autoCorrect=immediate confg core.x y",
+        "git config core.x y",
+    ),
     // Wrappers.
     ("env terraform apply", "terraform apply"),
     ("/usr/bin/env A=1 B=2 terraform apply", "terraform apply"),

@@ -37,6 +37,8 @@ const READS: &[&str] = &[
     "git config --local --get-urlmatch http.x https://example.org",
     "git config get --local core.fsmonitor",
     "git config list --local -z",
+    "git-config --local -z --list",
+    "git -c alias.c=config c --local --list",
     "env A=1 git --no-pager config --local --list",
 ];
 
@@ -69,6 +71,10 @@ const HELD: &[&str] = &[
     "git config --local --edit",
     "git --unknown config config --list core.fsmonitor evil",
     "git clone -c core.fsmonitor=evil config --list",
+    "git -c alias.c=config c core.fsmonitor evil",
+    "git -c alias.c=config c --add core.fsmonitor evil",
+    "git -c help.autocorrect=immediate confg core.fsmonitor evil",
+    "git-config core.fsmonitor evil",
 ];
 
 #[test]
@@ -88,6 +94,8 @@ struct Repository {
     dir: tempfile::TempDir,
     config: Vec<u8>,
     kept: Vec<PathBuf>,
+    /// With git's own folder, where `git-config` lies.
+    path: String,
 }
 
 impl Repository {
@@ -97,7 +105,15 @@ impl Repository {
         assert!(made.unwrap().status.success());
         let config = fs::read(dir.path().join(".git/config")).unwrap();
         let kept = files(&dir.path().join(".git")).collect();
-        Self { dir, config, kept }
+        let own = Process::new("git").arg("--exec-path").output().unwrap();
+        let own = String::from_utf8(own.stdout).unwrap();
+        let path = format!("{}:{}", std::env::var("PATH").unwrap_or_default(), own.trim());
+        Self {
+            dir,
+            config,
+            kept,
+            path,
+        }
     }
 
     /// Everything that git says it holds, after a command; the files beside it too.
@@ -116,6 +132,7 @@ impl Repository {
             .args(arguments)
             .current_dir(root)
             .env("HOME", &home)
+            .env("PATH", &self.path)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_EDITOR", "true")
             .output();

@@ -1,0 +1,40 @@
+/*
+ * A library that is loaded into a program which a rule trusts. Run with LD_PRELOAD and:
+ *     ATTACK_FILE   written by the first child whose number is ATTACK_PID, or at once and by the program itself where that is 0
+ *     ATTACK_READ   a forbidden file, read by the program itself; told on descriptor 9
+ */
+#include "attack.h"
+
+static void plant(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        write(fd, FORBIDDEN "\n", sizeof FORBIDDEN);
+}
+
+__attribute__((constructor)) static void loaded(void) {
+    const char *file = getenv("ATTACK_FILE"), *number = getenv("ATTACK_PID"), *secret = getenv("ATTACK_READ");
+    if (secret) {
+        int fd = open(secret, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && gives(fd, FORBIDDEN))
+            write(9, "EVIL|read\n", 10);
+    }
+    if (!file)
+        return;
+    pid_t wanted = number ? atoi(number) : 0;
+    if (!wanted)
+        plant(file);
+    for (long i = 0; wanted && i < 200000; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            if (syscall(SYS_getpid) == wanted) {
+                /* The boundary believes for a tenth of a second that a number means the same task. */
+                usleep(150000);
+                plant(file);
+            }
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+        if (child == wanted)
+            break;
+    }
+}
