@@ -29,6 +29,8 @@ struct Cost {
 const MARGIN_PERCENT: u64 = 10;
 /// System calls over the figure, in the mean of a hundred: now and then memory is got or a record's buffer written.
 const SLACK: f64 = 0.5;
+/// Sessions in which one call is to be stepped through.
+const TRIES: u32 = 5;
 
 #[rustfmt::skip]
 const COSTS: &[Cost] = &[
@@ -37,9 +39,8 @@ const COSTS: &[Cost] = &[
     Cost { operation: "relative", number: libc::SYS_openat, calls: [10.0, 9.0], instructions: [43_576, 5_910] },
     Cost { operation: "symlink", number: libc::SYS_openat, calls: [9.0, 8.0], instructions: [50_664, 6_340] },
     Cost { operation: "missing", number: libc::SYS_openat, calls: [5.0, 5.0], instructions: [11_637, 1_858] },
-    Cost { operation: "static", number: libc::SYS_execve, calls: [51.0, 45.0], instructions: [781_036, 108_751] },
-    // Of a connection's, five are those of the thread that hears of sockets which end (`sys/diag.rs`, `Ended`).
-    Cost { operation: "tcp", number: libc::SYS_connect, calls: [18.4, 17.4], instructions: [405_557, 39_739] },
+    Cost { operation: "static", number: libc::SYS_execve, calls: [47.0, 41.0], instructions: [781_036, 108_751] },
+    Cost { operation: "tcp", number: libc::SYS_connect, calls: [18.0, 17.0], instructions: [405_557, 39_739] },
 ];
 
 fn main() -> std::process::ExitCode {
@@ -117,13 +118,15 @@ impl Both {
             stepping: true,
             ..counting
         };
-        let (counted, stepped) = (run(counting)?, run(stepping)?);
-        assert!(
-            stepped.instructions > 0,
-            "{}: no call was stepped to its end",
-            cost.operation
-        );
-        Ok(Self { counted, stepped })
+        let counted = run(counting)?;
+        // On a crowded machine the stepped thread may be one too many by the end of its call: it ends, and is not counted.
+        for _ in 0..TRIES {
+            let stepped = run(stepping)?;
+            if stepped.instructions > 0 {
+                return Ok(Self { counted, stepped });
+            }
+        }
+        panic!("{}: no call was stepped to its end in {TRIES} sessions", cost.operation)
     }
 
     fn told(&self, cost: &Cost) -> String {

@@ -27,6 +27,8 @@ const NUMBER_AT: u64 = 16;
 /// What a thread sleeps in that looks after the others by the clock, and replaces receivers that are slow, as a traced one is: such a thread is
 /// held while calls are counted.
 const SLEEP: i64 = libc::SYS_clock_nanosleep;
+/// The thread that is told of each TCP socket that ends in the network namespace: what it does is other programs' doing too.
+const HEARS_OF_OTHERS: &str = "account";
 
 /// Which calls are counted.
 #[derive(Clone, Copy)]
@@ -43,7 +45,7 @@ pub struct Window {
 
 /// What was done for one call.
 pub struct Spent {
-    /// System calls by name, in the mean over the window, of all threads but those that sleep by the clock.
+    /// System calls by name, in the mean over the window, of all threads but those that sleep by the clock or hear of other programs.
     pub system_calls: BTreeMap<String, f64>,
     /// User-space instructions between receiving and receiving again or parking, the median of the window; 0 without stepping.
     pub instructions: u64,
@@ -181,7 +183,7 @@ impl Tracer {
         let sleeps = registers.orig_rax == SLEEP.cast_unsigned();
         // A wait that tracing itself has interrupted.
         let again = registers.orig_rax == libc::SYS_restart_syscall.cast_unsigned();
-        if entering && !sleeps && !again && self.is_open() {
+        if entering && !sleeps && !again && self.is_open() && !hears_of_others(tid) {
             self.count(registers.orig_rax, registers.rsi);
         }
         if !entering
@@ -294,6 +296,10 @@ impl Tracer {
             seen,
         })
     }
+}
+
+fn hears_of_others(tid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{tid}/comm")).is_ok_and(|name| name.trim_end() == HEARS_OF_OTHERS)
 }
 
 /// Names of system calls, as the C library's headers have them.
