@@ -74,7 +74,10 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
         )
         .map_err(Stop::Errno)
     };
-    if call.boundary.same_below(&from.canonical, &to.canonical) {
+    // Asked of folders alone: it goes through every pattern, and a file carries nothing but itself.
+    let folder = |entry: &Entry| entry.stat.is_some_and(|stat| stat.kind() == Kind::Dir);
+    let folders = folder(&from) || exchange && folder(&to);
+    if folders && call.boundary.same_below(&from.canonical, &to.canonical) {
         let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
         act()?;
         return Ok(Reply::Value(0));
@@ -86,7 +89,8 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
             .is_ok_and(|s| s.kind() == Kind::Dir)
     };
     if !crate::faults::off("border") && (is_dir(&from) || exchange && is_dir(&to)) {
-        // A folder that crosses a rule's border carries files past it: mv copies after EXDEV, and each file is decided.
+        // A folder that crosses a rule's border, or came where a file was, carries files past it: mv copies after EXDEV, and each file is
+        // decided.
         return Err(Errno::EXDEV.into());
     }
     act()?;
