@@ -83,7 +83,7 @@ impl Address {
             .unwrap_or(host);
         match host.parse::<IpAddr>() {
             Ok(ip) => Some(Self::Ip(udp, ip.to_canonical(), port)),
-            Err(_) if host == "localhost" => Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port)),
+            Err(_) if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") => Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port)),
             Err(_) => Some(Self::Name(udp, canonical_name(host).ok()?, port)),
         }
     }
@@ -283,6 +283,7 @@ mod tests {
             ("::ffff:192.0.2.1", "192.0.2.1:443"),
             ("udp:Host.Example.:53", "udp:host.example:53"),
             ("localhost:1", "127.0.0.1:1"),
+            ("LocalHost.:1", "127.0.0.1:1"),
             ("unix:/run/x", "unix:/run/x"),
         ] {
             let address = Address::parse(text).unwrap();

@@ -1,7 +1,7 @@
 //! `cavractl selftest`: attacks on a live session of this machine, under the user's own profile and packs.
 //!
 //! A session is started with one pack more, which blocks a scratch folder, a command and a port, and abstains otherwise. In it
-//! [`probe`] tries every technique of [`techniques`]; outside it tries the same on a folder of its own: what does not work there proves
+//! [`probe`] tries every technique of `techniques.rs`; outside it tries the same on a folder of its own: what does not work there proves
 //! nothing here. Nothing is tried on the user's own files.
 
 mod scene;
