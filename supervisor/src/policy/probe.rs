@@ -83,7 +83,9 @@ impl Address {
             .unwrap_or(host);
         match host.parse::<IpAddr>() {
             Ok(ip) => Some(Self::Ip(udp, ip.to_canonical(), port)),
-            Err(_) if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") => Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port)),
+            Err(_) if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") => {
+                Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port))
+            }
             Err(_) => Some(Self::Name(udp, canonical_name(host).ok()?, port)),
         }
     }
