@@ -184,21 +184,27 @@ impl Task {
     /// Whether a signal ends its wait, or its process is being stopped: then the other threads have stopped already, and this one is waited for.
     pub fn is_interrupted(&self) -> Result<bool, Errno> {
         let status = self.status()?;
-        Ok(status.signal_waits() || status.has_siblings() && self.siblings_stop())
+        Ok(status.signal_waits() || self.siblings_stop(status.threads()))
     }
 
-    fn siblings_stop(&self) -> bool {
+    fn siblings_stop(&self, threads: u32) -> bool {
+        /// A thousand threads that wait must not look at a thousand each: of more than this the leader stands for all.
+        const FEW: u32 = 16;
         let stopped = |stat: &[u8]| {
             let rest = memchr::memrchr(b')', stat).and_then(|at| stat.get(at + 1..));
             rest.is_some_and(|rest| rest.trim_ascii_start().first() == Some(&b'T'))
         };
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.tgid.0));
-        threads
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|thread| std::fs::read(thread.path().join("stat")).ok())
-            .any(|stat| stopped(&stat))
+        let process = format!("/proc/{}", self.tgid.0);
+        match threads {
+            0 | 1 => false,
+            2..=FEW => std::fs::read_dir(process + "/task")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter_map(|thread| std::fs::read(thread.path().join("stat")).ok())
+                .any(|stat| stopped(&stat)),
+            _ => std::fs::read(process + "/stat").is_ok_and(|stat| stopped(&stat)),
+        }
     }
 
     /// Whether one of its descriptors is of O_PATH, which gives neither reading nor writing: the mode of its entry in /proc. proc_pid_fd(5).
@@ -284,9 +290,9 @@ impl Status {
         (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & acts != 0
     }
 
-    /// Whether the process has further threads.
-    fn has_siblings(&self) -> bool {
-        self.field("Threads") != Some("1")
+    /// `Threads`: how many the process has.
+    fn threads(&self) -> u32 {
+        self.field("Threads").and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 }
 
