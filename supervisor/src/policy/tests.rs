@@ -708,7 +708,7 @@ fn writes_are_bounded_by_the_layer_that_bounds_them_best() {
                 "home/.claude/agents",
                 "home/.claude/commands",
                 "home/.claude/skills",
-                "home/.local/share/pnpm",
+                "home/.local/share/pnpm/store",
                 "home/.npm",
                 "tmp",
                 "ws",
