@@ -1,6 +1,6 @@
 //! What the default pack refuses and lets through, one shell command a row.
 
-use cavra_tests::{Row, Stage, Suite, Unmet, User, allowed, refused, row_cases};
+use cavra_tests::{Row, Stage, Suite, Unmet, User, allowed, refused, row_cases, skip};
 
 /// Each succeeds natively, fails inside, owes its record, and its twin succeeds inside.
 const REFUSED: &[Row] = refused! {
@@ -32,8 +32,6 @@ const REFUSED: &[Row] = refused! {
     a_task_of_an_editor: sh "mkdir -p .zed && echo x > .zed/tasks.json", action "write_file", about "/.zed/tasks.json", rule "filesystem.write.block", twin "mkdir -p zed && echo x > zed/tasks.json";
     tools_of_another_agent: sh "mkdir -p .cursor && echo x > .cursor/mcp.json", action "write_file", about "/.cursor/mcp.json", rule "filesystem.write.block", twin "mkdir -p cursor && echo x > cursor/mcp.json";
     a_name_with_a_line_end: sh "echo x > \"$(printf 'a\\nb')\"", action "write_file", about "a", rule "filesystem.default.write.block", twin "echo x > 'a b'";
-    a_folder_that_no_rule_names: sh "mkdir ~/other", action "write_file", about "/other", rule "filesystem.default.write.block", twin "mkdir ~/.cache";
-    a_cache_folder_as_a_link: sh "ln -s .. ~/.cache", action "write_file", about "/.cache", rule "filesystem.default.write.block", twin "mkdir ~/.cache && ln -s .. ~/.cache/up";
     a_command_by_name: sh "terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform plan";
     a_command_by_shell: sh "sh -c 'terraform apply -auto-approve'", action "execute_command", about "terraform", rule "commands.block", twin "sh -c 'terraform plan -no-color'";
     a_command_by_env: sh "env A=1 terraform apply", action "execute_command", about "terraform", rule "commands.block", twin "env A=1 terraform plan";
@@ -44,6 +42,12 @@ const REFUSED: &[Row] = refused! {
     a_command_with_an_option_before: sh "terraform -chdir=. apply", action "execute_command", about "terraform", rule "commands.block", twin "terraform -chdir=. plan";
     a_command_by_path: sh "$(command -v terraform) apply", action "execute_command", about "terraform", rule "commands.block", twin "$(command -v terraform) plan";
     a_command_by_symlink: sh "ln -s $(command -v terraform) t && ./t apply", action "execute_command", about "apply", rule "commands.block", twin "ln -s $(command -v terraform) u && ./u plan";
+};
+
+/// The same of a home that lies in no temporary folder: there everything may be written.
+const REFUSED_AT_HOME: &[Row] = refused! {
+    a_folder_that_no_rule_names: sh "mkdir ~/other", action "write_file", about "/other", rule "filesystem.default.write.block", twin "mkdir ~/.cache";
+    a_cache_folder_as_a_link: sh "ln -s .. ~/.cache", action "write_file", about "/.cache", rule "filesystem.default.write.block", twin "mkdir ~/.cache && ln -s .. ~/.cache/up";
 };
 
 /// Each gives inside the status and the output that it gives natively.
@@ -178,9 +182,19 @@ fn world(user: User) -> Result<Stage, Unmet> {
     Ok(world)
 }
 
+fn home(user: User) -> Result<Stage, Unmet> {
+    let world = world(user)?;
+    if world.is_outside_tmp() {
+        Ok(world)
+    } else {
+        skip("this checkout lies in a temporary folder, and so does the test's home")
+    }
+}
+
 fn main() -> std::process::ExitCode {
     Suite::new("rows")
         .both(row_cases(REFUSED, world, |session| session.approvals("deny")))
+        .both(row_cases(REFUSED_AT_HOME, home, |session| session))
         .both(row_cases(ALLOWED, world, |session| session))
         .main()
 }
