@@ -37,6 +37,7 @@ pub const ELSEWHERE: &[Elsewhere] = shown! {
         "by_a_configured_refspec", "by_an_option",
     }
     44 "faults" { "many_processes_are_all_answered", "many_threads_are_all_answered", }
+    46 "network" { "datagrams::a_message_is_sent_as_it_was_decided", }
     47 "network" { "datagrams::a_datagram_socket_can_send_nothing", "datagrams::no_group_is_joined", }
     51 "network" { "lookups::names_at_special_addresses_are_refused_unless_placed", "lookups::an_address_is_reached_under_its_told_name_only", }
     52 "network" {
