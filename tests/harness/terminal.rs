@@ -57,6 +57,14 @@ impl<'w> Terminal<'w> {
         self.tmux(["send-keys", key]).unwrap().success();
     }
 
+    /// Gives the window another size.
+    pub fn resize(&self, columns: u16, lines: u16) {
+        let size = [columns, lines].map(|number| number.to_string());
+        self.tmux(["resize-window", "-x", &size[0], "-y", &size[1]])
+            .unwrap()
+            .success();
+    }
+
     /// What the screen shows.
     #[must_use]
     pub fn screen(&self) -> String {

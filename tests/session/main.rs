@@ -28,6 +28,7 @@ fn main() -> std::process::ExitCode {
             terminal::ctrl_c_reaches_the_command_alone,
             terminal::ctrl_z_and_fg_work_as_in_a_shell,
             terminal::a_command_that_its_child_stops_and_continues_goes_on,
+            terminal::a_new_size_of_the_window_is_told,
             terminal::raw_mode_does_not_outlive_the_session,
             terminal::a_terminal_gets_a_summary_unless_quiet,
         ])

@@ -74,6 +74,18 @@ pub fn a_command_that_its_child_stops_and_continues_goes_on(user: User) -> Verdi
     )
 }
 
+pub fn a_new_size_of_the_window_is_told(user: User) -> Verdict {
+    let command = "sh -c 'trap \"stty size; exit 3\" WINCH; echo ready; while :; do read line; done'";
+    as_natively(user, &["--quiet"], command, |_, terminal| {
+        terminal.wait_for("ready");
+        terminal.resize(101, 31);
+        // A shell runs its trap once the read is over.
+        terminal.key("Enter");
+        terminal.wait_for("31 101");
+        terminal.wait_for("ended with 3");
+    })
+}
+
 pub fn raw_mode_does_not_outlive_the_session(user: User) -> Verdict {
     for inside in [false, true] {
         let world = Stage::new(user)?;
