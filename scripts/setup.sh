@@ -14,6 +14,7 @@ gcc:gcc
 make:make
 git:git
 tmux:tmux
+expect:expect
 npm:npm
 unshare:util-linux
 python3:python3
