@@ -4,7 +4,10 @@
 //! names, each command, address and branch. So a difference is shown wherever one of the patterns, or two of them together, make it.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -135,6 +138,10 @@ fn probes(policies: &[&Policy]) -> Vec<Probe> {
     for folder in &folders {
         for name in [&b"/x"[..], b"/x/y", b""] {
             all.path([folder, name].concat());
+        }
+        // What lies below a folder decides on its listing.
+        for above in Path::new(OsStr::from_bytes(folder)).ancestors().skip(1) {
+            all.path(above.as_os_str().as_bytes().to_vec());
         }
     }
     for pack in packs() {
