@@ -363,7 +363,13 @@ impl Call<'_> {
             draft.correlation_id = Some(decision_id);
             draft.errno = (!yes).then(|| format!("{refusal:?}"));
         })?;
-        if yes { Ok(()) } else { Err(refusal.into()) }
+        if yes {
+            return Ok(());
+        }
+        if matter.argv.is_some() {
+            ticket.stands();
+        }
+        Err(refusal.into())
     }
 
     /// A verdict of the boundary's own.
