@@ -89,6 +89,7 @@ pub(crate) static CHAIN: LazyLock<Vec<u8>> = LazyLock::new(|| {
         policy_digest: "sha256:00".to_owned(),
         packs: vec!["p".to_owned()],
         mode: "enforce".to_owned(),
+        watching: Vec::new(),
         version: "0".to_owned(),
     };
     let journal = Journal::create(Some(&dir), &opening, Level::First).unwrap();
