@@ -188,7 +188,6 @@ pub const NO_CONTROL: &[(&str, &str)] = &[
 
 /// Techniques (by prefix) that the boundary refuses whatever a pack says: their twin is the native control.
 pub const ALWAYS: &[&str] = &[
-    "read/hard_link_empty_path",
     "read/proc_parent_root",
     "read/proc_1_root",
     "read/beyond_path_max",

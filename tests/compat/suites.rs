@@ -12,12 +12,13 @@ use crate::{DEADLINE, OPEN, number, scale, whole};
 /// Each result under its name.
 type Results = BTreeMap<String, String>;
 
-pub fn cases() -> Vec<Case> {
-    let mut cases = cases![
-        cpython_ends_as_natively,
-        stress_ng_ends_as_natively,
-        fio_verifies_what_it_wrote,
-    ];
+/// As root some stressors change the machine itself.
+pub fn ordinary() -> Vec<Case> {
+    cases![stress_ng_ends_as_natively]
+}
+
+pub fn both() -> Vec<Case> {
+    let mut cases = cases![cpython_ends_as_natively, fio_verifies_what_it_wrote];
     if whole() {
         cases.extend(cases![go_ends_as_natively, crates_end_as_natively]);
     }
@@ -25,7 +26,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Runs `script` natively and in a session, and reads both; `setup` makes either stage ready.
-fn both(
+fn run_both(
     user: User,
     setup: &dyn Fn(&Stage),
     script: &str,
@@ -92,7 +93,7 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
         };
         report.split("<testcase ").skip(1).filter_map(case).collect()
     };
-    let (native, inside) = both(user, &|_| (), &script, &read)?;
+    let (native, inside) = run_both(user, &|_| (), &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
     comparison.ends(&format!("CPython as {}", user.name()), 500);
@@ -110,9 +111,6 @@ const MORE_STRESSORS: &str = "chattr chown copy-file dirdeep dirmany dnotify eve
     env dynlib enosys sysbadaddr sysinval get set fault madvise mprotect readahead aio seek revio rawsock icmp-flood ping-sock sctp dccp tun";
 
 fn stress_ng_ends_as_natively(user: User) -> Verdict {
-    if user == User::Root {
-        return skip("as root some stressors change the machine itself");
-    }
     places::tool("stress-ng")?;
     let seconds = number("CAVRA_STRESS_SECONDS", scale(1, 30));
     let names = if whole() {
@@ -125,7 +123,7 @@ fn stress_ng_ends_as_natively(user: User) -> Verdict {
         "for s in {names}; do timeout -k 5 {} stress-ng --quiet --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; echo $s $?; done",
         seconds * 4 + 60
     );
-    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -148,7 +146,7 @@ fn fio_verifies_what_it_wrote(user: User) -> Verdict {
         "for e in {engines}; do for rw in randwrite rw; do \
          fio --name=$e-$rw --ioengine=$e --rw=$rw --bs=4k --size={size}m --verify=crc32c --verify_fatal=1 --fallocate=none --fsync=64 --minimal > log.$e.$rw 2>&1; echo $e-$rw $?; done; done"
     );
-    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -212,7 +210,7 @@ fn go_ends_as_natively(user: User) -> Verdict {
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
-        let (native, inside) = both(user, &setup, &script, &|_, text| go_results(text))?;
+        let (native, inside) = run_both(user, &setup, &script, &|_, text| go_results(text))?;
         let named = |results: Results| {
             results
                 .into_iter()
@@ -347,7 +345,7 @@ fn crates_end_as_natively(user: User) -> Verdict {
             let script = format!(
                 "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
             );
-            let (native, inside) = both(user, &setup, &script, &|_, text| rust_results(text))?;
+            let (native, inside) = run_both(user, &setup, &script, &|_, text| rust_results(text))?;
             let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
             let named = |results: Results| {
                 results

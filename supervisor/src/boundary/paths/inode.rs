@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::boundary::{Call, Reply, Stop};
 use crate::caller::memory::{bytes, string};
 use crate::caller::resolve::{Last, Object};
+use crate::caller::rights;
 use crate::sys::fs::{self, Kind};
 use crate::sys::memory::{RemotePtr, read_exact};
 use crate::sys::process::{soft_limit, tgkill};
@@ -36,10 +37,11 @@ impl Call<'_> {
     }
 
     /// The object behind a descriptor.
-    fn held(&self, number: i32) -> Result<Object, Stop> {
+    pub(super) fn held(&self, number: i32) -> Result<Object, Stop> {
         let fd = self.view().start(number)?;
         let stat = fs::fstat(fd.as_fd())?;
-        let via = (number != libc::AT_FDCWD && self.task.is_path_only(number)).then_some(0);
+        let path_only = number != libc::AT_FDCWD && rights(self.duplicate(number)?.as_fd(), stat.id) == 0;
+        let via = path_only.then_some(0);
         Ok(Object { fd, stat, via })
     }
 
@@ -234,8 +236,8 @@ pub(in crate::boundary) fn utimensat(call: &Call<'_>) -> Result<Reply, Stop> {
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    // Without a path the descriptor itself is meant: futimens.
-    let object = if call.arg(1) == 0 {
+    // Without a path the descriptor itself is meant: futimens. The working folder is none.
+    let object = if call.arg(1) == 0 && call.int(0) != libc::AT_FDCWD {
         if flags != 0 {
             return Err(Errno::EINVAL.into());
         }

@@ -234,6 +234,21 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     };
     let start = start.as_ref().map_or(At::Root, |start| At::Dir(start.as_fd()));
     let resolve = open.resolve | how::NO_MAGICLINKS;
+    let way = |bytes| {
+        let (parent, last) = split(bytes);
+        let dir = fs::open(start, &call.c(parent)?, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
+        Ok::<_, Stop>((dir, last))
+    };
+    if let Some(bytes) = path.to_bytes().strip_suffix(b"/")
+        && open.has(libc::O_CREAT)
+    {
+        let bytes = bytes.get(..=bytes.iter().rposition(|byte| *byte != b'/').unwrap_or(0));
+        let (_, last) = way(bytes.unwrap_or_default())?;
+        if !is_dots(last) {
+            // No file has such a name, whatever is there.
+            return Err(Errno::EISDIR.into());
+        }
+    }
     let keep = if last == Last::Keep { libc::O_NOFOLLOW } else { 0 };
     match fs::open(start, path, libc::O_PATH | keep, 0, resolve) {
         Ok(fd) => {
@@ -255,21 +270,10 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
             })
         }
         Err(Errno::ENOENT) if open.has(libc::O_CREAT) => {
-            let bytes = path.to_bytes();
-            let cut = memchr::memrchr(b'/', bytes);
-            let (parent, last) = match cut {
-                Some(0) => (&b"/"[..], bytes.get(1..).unwrap_or_default()),
-                Some(cut) => (
-                    bytes.get(..cut).unwrap_or_default(),
-                    bytes.get(cut + 1..).unwrap_or_default(),
-                ),
-                None => (&b"."[..], bytes),
-            };
-            if last.is_empty() || last == b"." || last == b".." {
+            let (dir, last) = way(path.to_bytes())?;
+            if is_dots(last) {
                 return Err(Errno::ENOENT.into());
             }
-            let parent = call.c(parent)?;
-            let dir = fs::open(start, &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
             let last = call.c(last)?;
             match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
                 Err(Errno::ENOENT) => Ok(Held {
@@ -286,6 +290,23 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     }
 }
 
+/// The folder of a path without a slash at its end, and the last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'/', path) {
+        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
+        Some(cut) => (
+            path.get(..cut).unwrap_or_default(),
+            path.get(cut + 1..).unwrap_or_default(),
+        ),
+        None => (b".", path),
+    }
+}
+
+/// Whether a last component names no entry.
+fn is_dots(last: &[u8]) -> bool {
+    matches!(last, b"" | b"." | b"..")
+}
+
 fn existing(call: &Call<'_>, open: &Open, held: Held, met: Option<&CStr>) -> Result<Reply, Stop> {
     if open.has(libc::O_CREAT) && open.has(libc::O_EXCL) && !open.has(TMPFILE_BIT) {
         return Err(Errno::EEXIST.into());
@@ -295,13 +316,11 @@ fn existing(call: &Call<'_>, open: &Open, held: Held, met: Option<&CStr>) -> Res
     }
     let object = held.existing()?;
     let kind = object.stat.kind();
+    if open.has(libc::O_DIRECTORY) && kind != Kind::Dir {
+        return Err(Errno::ENOTDIR.into());
+    }
     if kind == Kind::Symlink {
-        return Err(if open.has(libc::O_DIRECTORY) {
-            Errno::ENOTDIR
-        } else {
-            Errno::ELOOP
-        }
-        .into());
+        return Err(Errno::ELOOP.into());
     }
     if kind == Kind::Dir && !open.has(TMPFILE_BIT) && (open.writes() || open.has(libc::O_CREAT)) {
         return Err(Errno::EISDIR.into());
