@@ -34,6 +34,7 @@ pub use diagnostics::{Code, Colour, Diagnostic, Diagnostics, Span};
 pub use engine::Policy;
 pub use explain::{Because, Explanation, Question, Said, explain};
 pub use hostname::canonical as canonical_name;
+pub use lint::Warning;
 pub use load::{Request, load};
 pub use network::{Asking, Server};
 pub use pack::Admits;
