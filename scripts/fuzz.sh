@@ -22,7 +22,7 @@ if cargo +nightly fuzz --version >/dev/null 2>&1; then
     done
 else
     echo "SKIPPED: cargo-fuzz with a nightly toolchain is not installed; the seeded mutator runs the same claims" | tee "$log"
-    CAVRA_FUZZ_RUNS=$((seconds * 1000)) CAVRA_SEED=${CAVRA_SEED:-$(date +%s)} cargo test --quiet --package cavra --test fuzz || status=1
+    CAVRA_FUZZ_RUNS=$((seconds * 1000)) CAVRA_FUZZ_SECONDS=$seconds CAVRA_SEED=${CAVRA_SEED:-$(date +%s)} cargo test --quiet --package cavra --test fuzz || status=1
 fi
 cargo build --quiet --workspace --bins || exit 1
 CAVRA_CALLS=${CAVRA_CALLS:-$((seconds * 20000))} cargo test --quiet --package cavra-tests --test faults -- random_calls 2>&1 | tee -a "$log"
