@@ -162,7 +162,6 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Techniques (by prefix) that no control can win, and why they are tried all the same.
-
 pub const NO_CONTROL: &[(&str, &str)] = &[
     ("memory/", "a win is an answer that the native kernel does not give"),
     (
