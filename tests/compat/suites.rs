@@ -9,6 +9,9 @@ use cavra_tests::*;
 use crate::known::{Comparison, Known};
 use crate::{DEADLINE, OPEN, number, scale, whole};
 
+/// As [`OPEN`], and datagrams are sent.
+const UDP: &str = "metadata: {id: udp}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow, allow: ['udp:*']}\n";
+
 /// Each result under its name.
 type Results = BTreeMap<String, String>;
 
@@ -20,7 +23,12 @@ pub fn ordinary() -> Vec<Case> {
 pub fn both() -> Vec<Case> {
     let mut cases = cases![cpython_ends_as_natively, fio_verifies_what_it_wrote];
     if whole() {
-        cases.extend(cases![go_ends_as_natively, crates_end_as_natively]);
+        cases.extend(cases![go_ends_as_natively]);
+        cases.extend(CRATES.iter().map(|&row| {
+            Case::new(format!("crate::{}", row.0), move |user| {
+                crate_ends_as_natively(user, row)
+            })
+        }));
     }
     cases
 }
@@ -28,6 +36,7 @@ pub fn both() -> Vec<Case> {
 /// Runs `script` natively and in a session, and reads both; `setup` makes either stage ready.
 fn run_both(
     user: User,
+    pack: &str,
     setup: &dyn Fn(&Stage),
     script: &str,
     read: &dyn Fn(&Stage, &str) -> Results,
@@ -38,7 +47,7 @@ fn run_both(
     let mut command = outside.command("sh")?;
     command.args(["-c", script]).env("TMPDIR", "/tmp");
     let native = Running::start(command, None).finish(DEADLINE);
-    let session = inside.session().pack(OPEN).env("TMPDIR", "/tmp").deadline(DEADLINE);
+    let session = inside.session().pack(pack).env("TMPDIR", "/tmp").deadline(DEADLINE);
     let outcome = session.sh(script)?;
     outcome.verifies();
     let results = (read(&outside, &native.stdout), read(&inside, outcome.stdout()));
@@ -93,7 +102,7 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
         };
         report.split("<testcase ").skip(1).filter_map(case).collect()
     };
-    let (native, inside) = run_both(user, &|_| (), &script, &read)?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
     comparison.ends(&format!("CPython as {}", user.name()), 500);
@@ -123,7 +132,7 @@ fn stress_ng_ends_as_natively(user: User) -> Verdict {
         "for s in {names}; do timeout -k 5 {} stress-ng --quiet --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; echo $s $?; done",
         seconds * 4 + 60
     );
-    let (native, inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -146,7 +155,7 @@ fn fio_verifies_what_it_wrote(user: User) -> Verdict {
         "for e in {engines}; do for rw in randwrite rw; do \
          fio --name=$e-$rw --ioengine=$e --rw=$rw --bs=4k --size={size}m --verify=crc32c --verify_fatal=1 --fallocate=none --fsync=64 --minimal > log.$e.$rw 2>&1; echo $e-$rw $?; done; done"
     );
-    let (native, inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -210,7 +219,7 @@ fn go_ends_as_natively(user: User) -> Verdict {
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
-        let (native, inside) = run_both(user, &setup, &script, &|_, text| go_results(text))?;
+        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| go_results(text))?;
         let named = |results: Results| {
             results
                 .into_iter()
@@ -313,53 +322,38 @@ fn test_programs(name: &str, version: &str, options: &[&str]) -> Result<(PathBuf
     Ok((source, text.lines().filter_map(program).collect()))
 }
 
-fn crates_end_as_natively(user: User) -> Verdict {
-    let (known, mut comparison) = (
-        Known::read(include_str!("differences/crates.txt")),
-        Comparison::default(),
-    );
-    let mut left_out = Vec::new();
-    for (name, version, options) in CRATES {
-        let (source, programs) = match test_programs(name, version, options) {
-            Ok(found) => found,
-            Err(Unmet::Skipped(reason)) => {
-                left_out.push(format!("{name}: {reason}"));
-                continue;
-            }
+fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&str])) -> Verdict {
+    let known = Known::read(include_str!("differences/crates.txt"));
+    let mut comparison = Comparison::default();
+    let (source, programs) = test_programs(name, version, options)?;
+    for program in programs {
+        let file = program.file_name().unwrap().to_string_lossy().into_owned();
+        let setup = |stage: &Stage| {
+            let copied = Command::new("cp")
+                .arg("-r")
+                .arg(&source)
+                .arg(stage.at("ws/crate"))
+                .status();
+            assert!(copied.unwrap().success());
+            std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
+            let account = stage.account();
+            let owner = format!("{}:{}", account.uid, account.gid);
+            let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
+            assert!(owned.unwrap().success());
         };
-        for program in programs {
-            let file = program.file_name().unwrap().to_string_lossy().into_owned();
-            let setup = |stage: &Stage| {
-                let copied = Command::new("cp")
-                    .arg("-r")
-                    .arg(&source)
-                    .arg(stage.at("ws/crate"))
-                    .status();
-                assert!(copied.unwrap().success());
-                std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
-                let account = stage.account();
-                let owner = format!("{}:{}", account.uid, account.gid);
-                let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
-                assert!(owned.unwrap().success());
-            };
-            let script = format!(
-                "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
-            );
-            let (native, inside) = run_both(user, &setup, &script, &|_, text| rust_results(text))?;
-            let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
-            let named = |results: Results| {
-                results
-                    .into_iter()
-                    .map(|(test, how)| (format!("{name} {stem} {test}"), how))
-                    .collect::<Results>()
-            };
-            comparison.add_all(&known, &named(native), &named(inside));
-        }
+        let script = format!(
+            "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
+        );
+        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| rust_results(text))?;
+        let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
+        let named = |results: Results| {
+            results
+                .into_iter()
+                .map(|(test, how)| (format!("{name} {stem} {test}"), how))
+                .collect::<Results>()
+        };
+        comparison.add_all(&known, &named(native), &named(inside));
     }
-    comparison.ends(&format!("crates as {}", user.name()), 100);
-    if left_out.is_empty() {
-        Ok(())
-    } else {
-        skip(left_out.join("; "))
-    }
+    comparison.ends(&format!("{name} as {}", user.name()), 10);
+    Ok(())
 }

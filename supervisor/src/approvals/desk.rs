@@ -246,7 +246,7 @@ impl Desk {
     pub fn hold(&self, mut ask: Ask) -> Result<Ticket, Full> {
         ask.argv = bounded_arguments(ask.argv);
         let id = approval_id().map_err(|_| Full)?;
-        let (now, since) = (Timestamp::now(), Instant::now());
+        let (now, since) = (crate::faults::time_of_day(), Instant::now());
         // Longer than a year is for ever; neither clock can overflow by it.
         let timeout = self.timeout.min(Duration::from_secs(365 * 86_400));
         let deadline = since.checked_add(timeout).unwrap_or(since);
@@ -426,7 +426,7 @@ impl Requests {
         let approval = Approval {
             state,
             decided_by: by.map(str::to_owned),
-            decided_at: Some(written(Timestamp::now())),
+            decided_at: Some(written(crate::faults::time_of_day())),
             decision_reason: Some(reason.to_owned()),
             ..approval
         };
