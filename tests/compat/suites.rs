@@ -1,4 +1,4 @@
-//! Suites that others wrote, test by test: CPython's, Go's, stress-ng's stressors, fio's engines, crates' own tests.
+//! Suites that others wrote, test by test: CPython's, Go's, stress-ng's stressors, fio's engines, crates' and npm packages' own tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,11 @@ pub fn both() -> Vec<Case> {
         cases.extend(CRATES.iter().map(|&row| {
             Case::new(format!("crate::{}", row.0), move |user| {
                 crate_ends_as_natively(user, row)
+            })
+        }));
+        cases.extend(NPM.iter().map(|&row| {
+            Case::new(format!("npm::{}", row.0), move |user| {
+                npm_package_ends_as_natively(user, row)
             })
         }));
     }
@@ -355,5 +360,74 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
         comparison.add_all(&known, &named(native), &named(inside));
     }
     comparison.ends(&format!("{name} as {}", user.name()), 10);
+    Ok(())
+}
+
+/// npm packages with native code and tests in them: name, version, how they are built, and their tests, which leave `results.json`.
+const NPM: &[(&str, &str, &str, &str)] = &[(
+    "bcrypt",
+    "5.1.1",
+    "node node_modules/.bin/node-pre-gyp rebuild --build-from-source --nodedir=/usr",
+    "node node_modules/.bin/jest --ci --runInBand --testTimeout=120000 --json --outputFile=results.json",
+)];
+
+/// Jest's report.
+fn jest_results(text: &str) -> Results {
+    let report: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let files = list(&report["testResults"]);
+    let tests = files.iter().flat_map(|file| list(&file["assertionResults"]));
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    tests
+        .map(|test| (text(&test["fullName"]), text(&test["status"])))
+        .collect()
+}
+
+fn npm_package_ends_as_natively(user: User, (name, version, build, tests): (&str, &str, &str, &str)) -> Verdict {
+    ["npm", "gcc", "make"]
+        .into_iter()
+        .try_for_each(|program| places::tool(program).map(drop))?;
+    if !Path::new("/usr/include/node/node_api.h").exists() {
+        return skip("node's headers are not installed");
+    }
+    let source = built("npm").join(name);
+    if !source.join("node_modules").exists() {
+        drop(std::fs::remove_dir_all(&source));
+        std::fs::create_dir_all(&source).unwrap();
+        let package = format!("{name}@{version}");
+        let packed = command_in(&source, &["npm", "pack", "--silent", &package])?;
+        command_in(&source, &["tar", "-xzf", packed.trim(), "--strip-components=1"])?;
+        let quiet = [
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--no-save",
+            "--loglevel=error",
+        ];
+        command_in(&source, &[&["npm", "install"], &quiet[..]].concat())?;
+    }
+    let setup = |stage: &Stage| {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(&source)
+            .arg(stage.at("ws/package"))
+            .status();
+        assert!(copied.unwrap().success());
+        let account = stage.account();
+        let owner = format!("{}:{}", account.uid, account.gid);
+        let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
+        assert!(owned.unwrap().success());
+    };
+    let script = format!(
+        "cd package; ({build}) > build.log 2>&1; echo the-build $?; ({tests}) > tests.log 2>&1; echo the-tests $?"
+    );
+    let read = |stage: &Stage, said: &str| {
+        let report = stage.read("ws/package/results.json").unwrap_or_default();
+        pairs(said).into_iter().chain(jest_results(&report)).collect()
+    };
+    let (native, inside) = run_both(user, OPEN, &setup, &script, &read)?;
+    let mut comparison = Comparison::default();
+    comparison.add_all(&Known::read(include_str!("differences/npm.txt")), &native, &inside);
+    comparison.ends(&format!("{name} as {}", user.name()), 15);
     Ok(())
 }

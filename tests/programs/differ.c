@@ -185,7 +185,7 @@ static void do_openat2(void) {
     say("openat2");
     int dir = dirfd_(), at = any();
     const char *p = path();
-    uint64_t how[4] = {(uint64_t)open_flags(), 0, 0, 0};
+    uint64_t how[5] = {(uint64_t)open_flags(), 0, 0, 0, 0};
     if (how[0] & (O_CREAT | 020000000) || !roll(8)) how[1] = mode();
     how[2] = roll(2) ? 0 : 1ul << roll(6); // of RESOLVE_CACHED the answer depends on the cache
     if (how[2] == 1ul << 5) how[2] = 1ul << 6;
@@ -688,7 +688,7 @@ int main(int argc, char **argv) {
     // What waits (a FIFO without another end) is interrupted: the handler is set without SA_RESTART.
     struct sigaction interrupt = {.sa_handler = interrupted};
     sigaction(SIGALRM, &interrupt, 0);
-    const struct itimerval soon = {{0, 100000}, {0, 300000}};
+    const struct itimerval soon = {{0, 500000}, {0, 500000}};
     state = strtoull(argv[1], 0, 10) * 1000003;
     pages = mmap(0, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(pages + 2 * PAGE, PAGE);

@@ -13,6 +13,9 @@ use crate::sys::diag::{Bytes, Diag, Ended};
 
 /// Connections whose end is waited for; of further ones only the number is known (I8).
 const GOING_MAX: usize = 8192;
+/// How long news may gather once some came: a thread that wakes for each connection takes as long as what it tells. The kernel keeps some
+/// three hundred of them meanwhile.
+const GATHERING: Duration = Duration::from_millis(10);
 /// How long the news of connections that end with the session are waited for.
 const LAST_NEWS: Duration = Duration::from_millis(200);
 
@@ -76,6 +79,8 @@ impl Boundary {
                         for (cookie, bytes) in ended {
                             boundary.went(cookie, Some(bytes));
                         }
+                        drop(boundary);
+                        std::thread::sleep(GATHERING);
                     }
                 })
             });

@@ -250,6 +250,7 @@ mod tests {
                 workspace: "/ws".into(),
                 home: "/h".into(),
                 tmp: vec![],
+                fold: false,
             },
             system_trees: &[],
             env: &|_| None,
