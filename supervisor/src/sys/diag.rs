@@ -90,6 +90,14 @@ impl Ended {
     /// Opens the way that news come by; none do yet.
     pub fn open() -> Result<Self, Errno> {
         let diag = Diag::open()?;
+        let mut address = [0u8; 12];
+        let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
+        address
+            .iter_mut()
+            .zip(family.to_ne_bytes())
+            .for_each(|(to, from)| *to = from);
+        // Without a number of its own the socket counts as the kernel's, which sends nothing to itself (do_one_broadcast, net/netlink/af_netlink.c).
+        super::socket::bind(diag.0.as_fd(), &address)?;
         super::socket::set_option(diag.0.as_fd(), libc::SO_RCVBUF, NEWS_MAX)?;
         Ok(Self(diag))
     }
