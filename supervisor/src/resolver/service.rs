@@ -90,6 +90,11 @@ impl Prepared {
         self.conf.substitute(self.nameserver.into())
     }
 
+    /// The machine's own names.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     /// Starts answering.
     pub fn start<J: Judge>(self, judge: Arc<J>) -> io::Result<Service<J::Who>> {
         let peers = Arc::new(Peers::default());
