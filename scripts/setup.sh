@@ -32,6 +32,7 @@ go:golang-go
 javac:default-jdk-headless
 ssh-keygen:openssh-client
 /usr/lib/python3/dist-packages/pip/__init__.py:python3-pip
+/usr/lib/python3/dist-packages/fusepy.py:python3-fusepy
 /usr/lib/python3/dist-packages/../../python$python/ensurepip/__init__.py:python3-venv
 /usr/lib/python$python/test/test_os.py:libpython$python-testsuite
 "

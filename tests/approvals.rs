@@ -177,6 +177,43 @@ fn a_person_answers_and_the_record_says_who_and_why() {
     });
 }
 
+/// execvp goes on to PATH's next folder after EACCES, and `/bin` is `/usr/bin` by another name.
+#[test]
+fn a_denied_command_is_not_asked_for_again_in_the_next_folder() {
+    each(|world| {
+        let pack = world.write("holds.yaml", HOLDS);
+        let bin = world.folder("bin");
+        std::fs::copy("/bin/echo", bin.join("release")).expect("copy");
+        std::os::unix::fs::symlink(&bin, world.folder("home").join("bin")).expect("link");
+        let line = format!(
+            "import os\nos.environ['PATH'] = '{}:{}'\ntry: os.execvp('release', ['release', 'v1'])\nexcept PermissionError: print('refused')",
+            bin.display(),
+            world.folder("home").join("bin").display()
+        );
+        for (answer, shown) in [("approve", "v1"), ("deny", "refused")] {
+            let options = ["--policy", pack.to_str().expect("path")];
+            let child = start(world, &options, &["python3", "-c", &line]);
+            let request = held(world);
+            let id = of(&request, "approval_id");
+            let output = cavractl(world, &["approvals", answer, id, "--reason", "no"]);
+            assert!(output.status.success(), "{}", said(&output));
+            let output = end(child);
+            assert!(said(&output).contains(shown), "{answer}: {}", said(&output));
+            let records = world.records();
+            let asked = records.iter().filter(|r| of(r, "decision") == "require_approval");
+            assert_eq!(asked.count(), 1, "{answer}");
+            let refused = records
+                .iter()
+                .filter(|r| of(r, "action_type") == "approval" && of(r, "decision") == "block");
+            assert_eq!(
+                refused.count(),
+                if answer == "deny" { 2 } else { 0 },
+                "both folders are answered for"
+            );
+        }
+    });
+}
+
 #[test]
 fn nobody_asked_and_nobody_there_are_refusals() {
     each(|world| {

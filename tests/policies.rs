@@ -431,3 +431,127 @@ rules:
         );
     }
 }
+
+/// Of two packs one watches: it refuses nothing, its records say what it would have done, and what the other refuses stays refused. The
+/// workspace's own pack can watch as much as it likes.
+#[test]
+fn a_pack_in_audit_mode_refuses_nothing_beside_one_that_enforces() {
+    const ENFORCES: &str = "\
+metadata: {id: enforces}
+filesystem: {block_read: [secret.txt], block_write: [kept.txt]}
+commands: {default: allow, block: ['uname*']}
+network: {default: allow}
+";
+    const WATCHES: &str = "\
+metadata: {id: watches}
+mode: MODE
+filesystem: {block_read: [shown.txt], block_write: [written.txt]}
+commands: {block: ['whoami*']}
+network: {block: ['127.0.0.1:9']}
+";
+    let lines = [
+        ("cat shown.txt", "read_file", "filesystem.read.block", false),
+        ("cat shown.txt shown.txt", "read_file", "filesystem.read.block", false),
+        ("echo x > written.txt", "write_file", "filesystem.write.block", false),
+        ("whoami", "execute_command", "commands.block", false),
+        ("cat secret.txt", "read_file", "filesystem.read.block", true),
+        ("echo x > kept.txt", "write_file", "filesystem.write.block", true),
+        ("uname -a", "execute_command", "commands.block", true),
+    ];
+    let world = world();
+    let home = world.folder("home");
+    for name in ["shown.txt", "secret.txt"] {
+        world.write(name, "text\n");
+    }
+    world.write(".cavra/policy.yaml", "metadata: {id: own}\nmode: audit\n");
+    let enforces = home.join("enforces.yaml");
+    std::fs::write(&enforces, ENFORCES).unwrap();
+    for mode in ["audit", "enforce"] {
+        let watches = home.join("watches.yaml");
+        std::fs::write(&watches, WATCHES.replace("MODE", mode)).unwrap();
+        let packs = [
+            "--policy",
+            enforces.to_str().unwrap(),
+            "--policy",
+            watches.to_str().unwrap(),
+        ];
+        for (line, action, rule, enforced) in lines {
+            let found = world.run(&packs, &["sh", "-c", &format!("{{ {line}; }} && echo DONE")]);
+            let said = text(&found.output);
+            let refused = enforced || mode == "enforce";
+            assert_eq!(said.contains("DONE"), !refused, "{mode} {line}: {said}");
+            let member = |record: &serde_json::Value, pack: &str| {
+                record["action_type"] == action
+                    && record["rule_id"] == rule
+                    && record["policy_pack"] == pack
+                    && record["decision"] == "block"
+            };
+            let pack = if enforced { "enforces" } else { "watches" };
+            let blocked = found.records.iter().any(|record| member(record, pack));
+            assert_eq!(blocked, refused, "{mode} {line}");
+            let would: Vec<_> = found
+                .records
+                .iter()
+                .filter(|record| record["action_type"] == action && !record["would_have"].is_null())
+                .collect();
+            assert_eq!(would.is_empty(), refused, "{mode} {line}: {would:?}");
+            for record in &would {
+                let part = &record["would_have"];
+                assert_eq!(
+                    (&record["decision"], &record["mode"]),
+                    (&"allow".into(), &"enforce".into())
+                );
+                assert!(record["errno"].is_null(), "{record}");
+                assert_eq!((&part["decision"], &part["rule_id"]), (&"block".into(), &rule.into()));
+                let place = part["source"].as_str().unwrap_or_default();
+                assert!(place.contains("watches.yaml:"), "{record}");
+            }
+            if line == "cat shown.txt shown.txt" && !refused {
+                assert_eq!(would.len(), 2, "each one is recorded, as a refusal is");
+            }
+            let opening = &found.records[0]["opening"];
+            let watching: Vec<_> = opening["watching"].as_array().into_iter().flatten().collect();
+            assert!(watching.contains(&&"own".into()), "{opening}");
+            assert_eq!(watching.contains(&&"watches".into()), mode == "audit", "{opening}");
+            assert_eq!(opening["mode"], "enforce");
+        }
+    }
+    // What a person says of the session holds for all packs.
+    std::fs::write(home.join("watches.yaml"), WATCHES.replace("MODE", "audit")).unwrap();
+    let watches = home.join("watches.yaml");
+    let packs = [
+        "--policy",
+        enforces.to_str().unwrap(),
+        "--policy",
+        watches.to_str().unwrap(),
+    ];
+    for (mode, line, done) in [
+        ("enforce", "cat shown.txt", false),
+        ("audit", "cat shown.txt", true),
+        ("audit", "cat secret.txt", true),
+    ] {
+        let options = [&packs[..], &["--mode", mode]].concat();
+        let found = world.run(&options, &["sh", "-c", &format!("{{ {line}; }} && echo DONE")]);
+        let said = text(&found.output);
+        assert_eq!(said.contains("DONE"), done, "{mode} {line}: {said}");
+        let blocked = found
+            .records
+            .iter()
+            .any(|record| record["decision"] == "block" && record["mode"] == mode);
+        assert!(blocked, "{mode} {line}: the record says block");
+    }
+    let explain = [&["policy", "explain"][..], &packs, &["--as", "write", "written.txt"]].concat();
+    let (_, said) = cavractl(&world, &explain);
+    for words in [
+        ": allow",
+        "would be    block if watches did not only watch",
+        "(only watches)",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let (status, said) = cavractl(
+        &world,
+        &["policy", "check", enforces.to_str().unwrap(), watches.to_str().unwrap()],
+    );
+    assert!(status == 0 && said.contains("note: watches only watches"), "{said}");
+}

@@ -46,6 +46,23 @@ pub(crate) fn point(name: &str) {
 #[inline(always)]
 pub(crate) fn point(_name: &str) {}
 
+/// The time of day, for records and for what people read; what waits is measured by [`std::time::Instant`], which no setting of the clock moves.
+/// A test sets it by so many seconds as the file says that the supervisor's own `CAVRA_CLOCK` names.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn time_of_day() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    let set = std::env::var_os("CAVRA_CLOCK").and_then(|file| std::fs::read_to_string(file).ok());
+    let seconds = set.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now)
+}
+
+/// The time of day, for records and for what people read; what waits is measured by [`std::time::Instant`], which no setting of the clock moves.
+#[cfg(not(feature = "fault-injection"))]
+#[inline(always)]
+pub(crate) fn time_of_day() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// Whether the supervisor's own `CAVRA_GUARDS_OFF`, names with commas between, names this guard: what it keeps out must then get in, else
 /// a test of it proves nothing.
 #[cfg(feature = "fault-injection")]

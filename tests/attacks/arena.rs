@@ -30,7 +30,7 @@ pub enum Guard {
     Open,
     /// A session whose pack forbids it.
     Session,
-    /// The same in the test build of the supervisor, without the guard of this name (`supervisor/src/faults.rs`).
+    /// The same in the test build of the supervisor, without the guard of this name, or those with commas between (`supervisor/src/faults.rs`).
     Off(&'static str),
 }
 

@@ -54,6 +54,12 @@ impl Launch {
         }
     }
 
+    /// Whether it is another user's part, who runs here too.
+    pub fn is_anothers(self, user: User) -> bool {
+        let is_root = user.account().is_ok_and(|account| account.uid == 0);
+        self == Self::Roots && is_root && User::Ordinary.account().is_ok()
+    }
+
     /// Prepares `dir` for it.
     pub fn prepare(self, dir: &Path) {
         if self != Self::Roots {

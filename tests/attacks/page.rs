@@ -72,6 +72,11 @@ impl Proof {
         }
     }
 
+    /// It was tried where this guard does not stand either.
+    pub fn stands_without(&mut self, guard: &str) {
+        self.line.note = format!("without the guard `{guard}`");
+    }
+
     pub fn twin(&mut self, line: &Line) {
         self.twin = Some(line.clone());
     }
@@ -290,6 +295,9 @@ impl Proofs {
             };
             let control = proofs.iter().find(|proof| proof.has_control()).or(tried);
             let control = match (control, tried) {
+                (Some(proof), Some(_)) if proof.line.note.starts_with("without the guard") => {
+                    format!("(tried {}) {}", proof.line.note, proof.shown_control())
+                }
                 (Some(proof), Some(_)) => proof.shown_control(),
                 _ => proofs
                     .first()

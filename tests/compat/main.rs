@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     Suite::new("compat")
         .both(differential::cases())
         .both(programs::cases())
-        .both(suites::cases())
+        .both(suites::both())
+        .ordinary(suites::ordinary())
         .main()
 }
 

@@ -146,7 +146,7 @@ print(open("db/CURRENT").read(), sorted(os.listdir("db")), os.stat("db/log").st_
         "jshell",
         Whole,
         &["jshell"],
-        r#"printf 'System.out.println(6*7)\nvar p = new ProcessBuilder("echo", "child").inheritIO().start(); p.waitFor()\njava.nio.file.Files.writeString(java.nio.file.Path.of("j"), "from jshell")\n/exit\n' | jshell -s - 2>&1; cat j"#,
+        r#"printf 'System.out.println(6*7)\nvar p = new ProcessBuilder("echo", "child").inheritIO().start(); p.waitFor()\njava.nio.file.Files.writeString(java.nio.file.Path.of("j"), "from jshell")\n/exit\n' | jshell -R-Djava.util.prefs.userRoot=$PWD -J-Djava.util.prefs.userRoot=$PWD -s - 2> err; grep -v -i prefer err | grep -v '[AP]M java'; cat j"#,
     ),
     (
         "java_http_client",

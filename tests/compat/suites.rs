@@ -1,4 +1,4 @@
-//! Suites that others wrote, test by test: CPython's, Go's, stress-ng's stressors, fio's engines, crates' own tests.
+//! Suites that others wrote, test by test: CPython's, Go's, stress-ng's stressors, fio's engines, crates' and npm packages' own tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,39 @@ use cavra_tests::*;
 use crate::known::{Comparison, Known};
 use crate::{DEADLINE, OPEN, number, scale, whole};
 
+/// As [`OPEN`], and datagrams are sent.
+const UDP: &str = "metadata: {id: udp}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow, allow: ['udp:*']}\n";
+
 /// Each result under its name.
 type Results = BTreeMap<String, String>;
 
-pub fn cases() -> Vec<Case> {
-    let mut cases = cases![
-        cpython_ends_as_natively,
-        stress_ng_ends_as_natively,
-        fio_verifies_what_it_wrote,
-    ];
+/// As root some stressors change the machine itself.
+pub fn ordinary() -> Vec<Case> {
+    cases![stress_ng_ends_as_natively]
+}
+
+pub fn both() -> Vec<Case> {
+    let mut cases = cases![cpython_ends_as_natively, fio_verifies_what_it_wrote];
     if whole() {
-        cases.extend(cases![go_ends_as_natively, crates_end_as_natively]);
+        cases.extend(cases![go_ends_as_natively]);
+        cases.extend(CRATES.iter().map(|&row| {
+            Case::new(format!("crate::{}", row.0), move |user| {
+                crate_ends_as_natively(user, row)
+            })
+        }));
+        cases.extend(NPM.iter().map(|&row| {
+            Case::new(format!("npm::{}", row.0), move |user| {
+                npm_package_ends_as_natively(user, row)
+            })
+        }));
     }
     cases
 }
 
 /// Runs `script` natively and in a session, and reads both; `setup` makes either stage ready.
-fn both(
+fn run_both(
     user: User,
+    pack: &str,
     setup: &dyn Fn(&Stage),
     script: &str,
     read: &dyn Fn(&Stage, &str) -> Results,
@@ -37,7 +52,7 @@ fn both(
     let mut command = outside.command("sh")?;
     command.args(["-c", script]).env("TMPDIR", "/tmp");
     let native = Running::start(command, None).finish(DEADLINE);
-    let session = inside.session().pack(OPEN).env("TMPDIR", "/tmp").deadline(DEADLINE);
+    let session = inside.session().pack(pack).env("TMPDIR", "/tmp").deadline(DEADLINE);
     let outcome = session.sh(script)?;
     outcome.verifies();
     let results = (read(&outside, &native.stdout), read(&inside, outcome.stdout()));
@@ -92,7 +107,7 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
         };
         report.split("<testcase ").skip(1).filter_map(case).collect()
     };
-    let (native, inside) = both(user, &|_| (), &script, &read)?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
     comparison.ends(&format!("CPython as {}", user.name()), 500);
@@ -110,9 +125,6 @@ const MORE_STRESSORS: &str = "chattr chown copy-file dirdeep dirmany dnotify eve
     env dynlib enosys sysbadaddr sysinval get set fault madvise mprotect readahead aio seek revio rawsock icmp-flood ping-sock sctp dccp tun";
 
 fn stress_ng_ends_as_natively(user: User) -> Verdict {
-    if user == User::Root {
-        return skip("as root some stressors change the machine itself");
-    }
     places::tool("stress-ng")?;
     let seconds = number("CAVRA_STRESS_SECONDS", scale(1, 30));
     let names = if whole() {
@@ -125,7 +137,7 @@ fn stress_ng_ends_as_natively(user: User) -> Verdict {
         "for s in {names}; do timeout -k 5 {} stress-ng --quiet --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; echo $s $?; done",
         seconds * 4 + 60
     );
-    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -148,7 +160,7 @@ fn fio_verifies_what_it_wrote(user: User) -> Verdict {
         "for e in {engines}; do for rw in randwrite rw; do \
          fio --name=$e-$rw --ioengine=$e --rw=$rw --bs=4k --size={size}m --verify=crc32c --verify_fatal=1 --fallocate=none --fsync=64 --minimal > log.$e.$rw 2>&1; echo $e-$rw $?; done; done"
     );
-    let (native, inside) = both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -212,7 +224,7 @@ fn go_ends_as_natively(user: User) -> Verdict {
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
-        let (native, inside) = both(user, &setup, &script, &|_, text| go_results(text))?;
+        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| go_results(text))?;
         let named = |results: Results| {
             results
                 .into_iter()
@@ -315,53 +327,107 @@ fn test_programs(name: &str, version: &str, options: &[&str]) -> Result<(PathBuf
     Ok((source, text.lines().filter_map(program).collect()))
 }
 
-fn crates_end_as_natively(user: User) -> Verdict {
-    let (known, mut comparison) = (
-        Known::read(include_str!("differences/crates.txt")),
-        Comparison::default(),
-    );
-    let mut left_out = Vec::new();
-    for (name, version, options) in CRATES {
-        let (source, programs) = match test_programs(name, version, options) {
-            Ok(found) => found,
-            Err(Unmet::Skipped(reason)) => {
-                left_out.push(format!("{name}: {reason}"));
-                continue;
-            }
+fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&str])) -> Verdict {
+    let known = Known::read(include_str!("differences/crates.txt"));
+    let mut comparison = Comparison::default();
+    let (source, programs) = test_programs(name, version, options)?;
+    for program in programs {
+        let file = program.file_name().unwrap().to_string_lossy().into_owned();
+        let setup = |stage: &Stage| {
+            let copied = Command::new("cp")
+                .arg("-r")
+                .arg(&source)
+                .arg(stage.at("ws/crate"))
+                .status();
+            assert!(copied.unwrap().success());
+            std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
+            let account = stage.account();
+            let owner = format!("{}:{}", account.uid, account.gid);
+            let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
+            assert!(owned.unwrap().success());
         };
-        for program in programs {
-            let file = program.file_name().unwrap().to_string_lossy().into_owned();
-            let setup = |stage: &Stage| {
-                let copied = Command::new("cp")
-                    .arg("-r")
-                    .arg(&source)
-                    .arg(stage.at("ws/crate"))
-                    .status();
-                assert!(copied.unwrap().success());
-                std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
-                let account = stage.account();
-                let owner = format!("{}:{}", account.uid, account.gid);
-                let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
-                assert!(owned.unwrap().success());
-            };
-            let script = format!(
-                "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
-            );
-            let (native, inside) = both(user, &setup, &script, &|_, text| rust_results(text))?;
-            let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
-            let named = |results: Results| {
-                results
-                    .into_iter()
-                    .map(|(test, how)| (format!("{name} {stem} {test}"), how))
-                    .collect::<Results>()
-            };
-            comparison.add_all(&known, &named(native), &named(inside));
-        }
+        let script = format!(
+            "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
+        );
+        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| rust_results(text))?;
+        let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
+        let named = |results: Results| {
+            results
+                .into_iter()
+                .map(|(test, how)| (format!("{name} {stem} {test}"), how))
+                .collect::<Results>()
+        };
+        comparison.add_all(&known, &named(native), &named(inside));
     }
-    comparison.ends(&format!("crates as {}", user.name()), 100);
-    if left_out.is_empty() {
-        Ok(())
-    } else {
-        skip(left_out.join("; "))
+    comparison.ends(&format!("{name} as {}", user.name()), 10);
+    Ok(())
+}
+
+/// npm packages with native code and tests in them: name, version, how they are built, and their tests, which leave `results.json`.
+const NPM: &[(&str, &str, &str, &str)] = &[(
+    "bcrypt",
+    "5.1.1",
+    "node node_modules/.bin/node-pre-gyp rebuild --build-from-source --nodedir=/usr",
+    "node node_modules/.bin/jest --ci --runInBand --testTimeout=120000 --json --outputFile=results.json",
+)];
+
+/// Jest's report.
+fn jest_results(text: &str) -> Results {
+    let report: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let files = list(&report["testResults"]);
+    let tests = files.iter().flat_map(|file| list(&file["assertionResults"]));
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    tests
+        .map(|test| (text(&test["fullName"]), text(&test["status"])))
+        .collect()
+}
+
+fn npm_package_ends_as_natively(user: User, (name, version, build, tests): (&str, &str, &str, &str)) -> Verdict {
+    ["npm", "gcc", "make"]
+        .into_iter()
+        .try_for_each(|program| places::tool(program).map(drop))?;
+    if !Path::new("/usr/include/node/node_api.h").exists() {
+        return skip("node's headers are not installed");
     }
+    let source = built("npm").join(name);
+    if !source.join("node_modules").exists() {
+        drop(std::fs::remove_dir_all(&source));
+        std::fs::create_dir_all(&source).unwrap();
+        let package = format!("{name}@{version}");
+        let packed = command_in(&source, &["npm", "pack", "--silent", &package])?;
+        command_in(&source, &["tar", "-xzf", packed.trim(), "--strip-components=1"])?;
+        let quiet = [
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--no-save",
+            "--loglevel=error",
+        ];
+        command_in(&source, &[&["npm", "install"], &quiet[..]].concat())?;
+    }
+    let setup = |stage: &Stage| {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(&source)
+            .arg(stage.at("ws/package"))
+            .status();
+        assert!(copied.unwrap().success());
+        let account = stage.account();
+        let owner = format!("{}:{}", account.uid, account.gid);
+        let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
+        assert!(owned.unwrap().success());
+    };
+    let script = format!(
+        "cd package; ({build}) > build.log 2>&1; echo the-build $?; ({tests}) > tests.log 2>&1; echo the-tests $?"
+    );
+    let read = |stage: &Stage, said: &str| {
+        let report = stage.read("ws/package/results.json").unwrap_or_default();
+        pairs(said).into_iter().chain(jest_results(&report)).collect()
+    };
+    let (native, inside) = run_both(user, OPEN, &setup, &script, &read)?;
+    let mut comparison = Comparison::default();
+    comparison.add_all(&Known::read(include_str!("differences/npm.txt")), &native, &inside);
+    comparison.ends(&format!("{name} as {}", user.name()), 15);
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! `CAVRA_SEED` what the random instants and calls come from (printed, so that a failure can be had again).
 
 mod calls;
+mod clock;
 mod crowd;
 mod killed;
 mod limits;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .ordinary(calls::cases())
         .root(panics::cases())
         .root(slow::cases())
+        .both(clock::cases())
         .alone(crowd::cases())
         .alone(soak::cases())
         .main()

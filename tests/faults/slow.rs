@@ -8,7 +8,10 @@ use crate::panics::with_fault;
 use crate::{living, stage};
 
 pub fn cases() -> Vec<Case> {
-    cases![a_slow_disk_delays_what_owes_a_record_and_loses_nothing]
+    cases![
+        a_slow_disk_delays_what_owes_a_record_and_loses_nothing,
+        calls_that_owe_no_record_do_not_wait_for_the_disk,
+    ]
 }
 
 /// What each record takes.
@@ -43,5 +46,19 @@ fn a_slow_disk_delays_what_owes_a_record_and_loses_nothing(user: User) -> Verdic
     // Else nothing was slow.
     assert!(took > Duration::from_millis(24 * EACH_MS), "{took:?}");
     assert_eq!(living(&stage), Vec::<i32>::new());
+    Ok(())
+}
+
+/// While one process waits for its eight records, another reads and looks: the first read of a file is recorded, and no other.
+fn calls_that_owe_no_record_do_not_wait_for_the_disk(user: User) -> Verdict {
+    let faulty = places::faulty(user)?;
+    let stage = stage(user)?;
+    let script = "(for i in 1 2 3 4 5 6 7 8; do echo x > made$i; done) & \
+                  n=0; while ! [ -e made8 ]; do : < public; n=$((n + 1)); done; wait; echo $n";
+    let outcome = with_fault(&stage, &faulty, &format!("write@1~{EACH_MS}"), &["sh", "-c", script])?;
+    outcome.exits(0).verifies();
+    let read: u32 = outcome.stdout().trim().parse().unwrap_or(0);
+    // Had each waited, there had been no more of them than records.
+    assert!(read > 100, "{read} reads while eight records were written");
     Ok(())
 }

@@ -65,6 +65,9 @@ static const char *plain(const char *text) {
     size_t len = strlen(root);
     // The name of a file without one is its inode's number.
     if (strstr(text, "/#")) return "(without a name)";
+    // A process's folder below /proc, and what is in it.
+    if (!strncmp(text, "/proc/", 6) && text[6] >= '0' && text[6] <= '9')
+        return snprintf(out, sizeof out, "/proc/N%s", text + 6 + strspn(text + 6, "0123456789")), out;
     if (strncmp(text, root, len)) return text;
     return snprintf(out, sizeof out, "@%s", text + len), out;
 }
@@ -83,6 +86,16 @@ static char *put(const char *text, size_t at_end) {
     char *at = at_end ? pages + 2 * PAGE - len : pages + roll(PAGE / 2);
     return memcpy(at, text, len), at;
 }
+// The path to a descriptor into `text`; says of one whose file has no name any more what it allows.
+static const char *descriptor(const char *format, char *text) {
+    static char said[128];
+    static const char *const allows[] = {"r", "w", "rw", "rw"};
+    int fd = files[slot()], flags = fcntl(fd, F_GETFL);
+    struct stat st;
+    sprintf(text, format, fd);
+    if (fd < 0 || fstat(fd, &st) || st.st_nlink) return text;
+    return sprintf(said, "%s{gone %s}", text, flags & O_PATH ? "path" : allows[flags & O_ACCMODE]), said;
+}
 // A path as a caller might give it; says what it is.
 static const char *path(void) {
     char text[3 * PAGE];
@@ -93,12 +106,12 @@ static const char *path(void) {
     case 2: snprintf(text, sizeof text, "%s/", name()); break;
     case 3: snprintf(text, sizeof text, "../t/%s", name()); break;
     case 4: snprintf(text, sizeof text, "%s/../%s", name(), name()); break;
-    case 5: snprintf(text, sizeof text, "/proc/self/fd/%d", files[slot()]); break;
+    case 5: said = descriptor("/proc/self/fd/%d", text); break;
     case 6: snprintf(text, sizeof text, "/proc/self/fd/%d/%s", files[slot()], name()); break;
     case 7: snprintf(text, sizeof text, "/proc/self/cwd/%s", name()); break;
     case 8: snprintf(text, sizeof text, "d//e/./%s", name()); break;
     case 9: snprintf(text, sizeof text, "%s/.", name()); break;
-    case 10: snprintf(text, sizeof text, "/dev/fd/%d", files[slot()]); break;
+    case 10: said = descriptor("/dev/fd/%d", text); break;
     case 11:
         switch (roll(9)) {
         case 0: return say(" NULL"), (char *)0;
@@ -172,7 +185,7 @@ static void do_openat2(void) {
     say("openat2");
     int dir = dirfd_(), at = any();
     const char *p = path();
-    uint64_t how[4] = {(uint64_t)open_flags(), 0, 0, 0};
+    uint64_t how[5] = {(uint64_t)open_flags(), 0, 0, 0, 0};
     if (how[0] & (O_CREAT | 020000000) || !roll(8)) how[1] = mode();
     how[2] = roll(2) ? 0 : 1ul << roll(6); // of RESOLVE_CACHED the answer depends on the cache
     if (how[2] == 1ul << 5) how[2] = 1ul << 6;
@@ -675,7 +688,7 @@ int main(int argc, char **argv) {
     // What waits (a FIFO without another end) is interrupted: the handler is set without SA_RESTART.
     struct sigaction interrupt = {.sa_handler = interrupted};
     sigaction(SIGALRM, &interrupt, 0);
-    const struct itimerval soon = {{0, 100000}, {0, 300000}};
+    const struct itimerval soon = {{0, 500000}, {0, 500000}};
     state = strtoull(argv[1], 0, 10) * 1000003;
     pages = mmap(0, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(pages + 2 * PAGE, PAGE);

@@ -1,7 +1,8 @@
 //! The desk: requests that wait for a person.
 //!
 //! *Invariant:* an answer is for one request, once. It leaves `pending` under the desk's lock and never returns to it: by an
-//! answer, by its deadline, or because its caller no longer waits. No lock is held while anybody waits for a peer.
+//! answer, by its deadline, or because its caller no longer waits. A no stands a moment for the thread that asks the same again.
+//! No lock is held while anybody waits for a peer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ const PENDING: usize = 256;
 const REMEMBERED: usize = 256;
 /// How long a request whose caller runs a signal's handler waits for the caller to ask again.
 const PARKED: Duration = Duration::from_secs(5);
+/// How long a denied exec stays denied for its thread: execvp goes on to PATH's next folder, which may be the same one (`/bin`).
+const STANDS: Duration = Duration::from_secs(1);
 
 /// What is asked for; texts as [`crate::text::printable`] writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +197,7 @@ struct Requests {
     pending: BTreeMap<String, Pending>,
     /// The oldest first.
     settled: VecDeque<Approval>,
-    /// Requests whose callers run a handler, by name; they have an answer meanwhile, or still wait for it.
+    /// Requests whose callers may ask again, by name; they have an answer meanwhile, or still wait for it.
     parked: BTreeMap<String, Parked>,
     /// Tickets that are out.
     tickets: usize,
@@ -225,7 +228,8 @@ pub struct Ticket {
     since: Instant,
     deadline: Instant,
     wake: Arc<Condvar>,
-    parked: bool,
+    /// How long the place is kept for a thread that asks again.
+    kept: Option<Duration>,
 }
 
 impl Desk {
@@ -242,7 +246,7 @@ impl Desk {
     pub fn hold(&self, mut ask: Ask) -> Result<Ticket, Full> {
         ask.argv = bounded_arguments(ask.argv);
         let id = approval_id().map_err(|_| Full)?;
-        let (now, since) = (Timestamp::now(), Instant::now());
+        let (now, since) = (crate::faults::time_of_day(), Instant::now());
         // Longer than a year is for ever; neither clock can overflow by it.
         let timeout = self.timeout.min(Duration::from_secs(365 * 86_400));
         let deadline = since.checked_add(timeout).unwrap_or(since);
@@ -277,11 +281,11 @@ impl Desk {
             since,
             deadline,
             wake,
-            parked: false,
+            kept: None,
         })
     }
 
-    /// The place of a request that was parked, when its thread asks for the same thing again in time.
+    /// The place of a request that was kept, when its thread asks for the same thing again in time.
     #[must_use]
     pub fn reclaim(&self, ask: &Ask) -> Option<Ticket> {
         let mut ask = ask.clone();
@@ -306,7 +310,7 @@ impl Desk {
             since,
             deadline,
             wake,
-            parked: false,
+            kept: None,
         })
     }
 
@@ -422,7 +426,7 @@ impl Requests {
         let approval = Approval {
             state,
             decided_by: by.map(str::to_owned),
-            decided_at: Some(written(Timestamp::now())),
+            decided_at: Some(written(crate::faults::time_of_day())),
             decision_reason: Some(reason.to_owned()),
             ..approval
         };
@@ -480,7 +484,12 @@ impl Ticket {
 
     /// The caller runs a signal's handler and will ask again: its request, and what a person answers, stay for it a while.
     pub fn park(mut self) {
-        self.parked = true;
+        self.kept = Some(PARKED);
+    }
+
+    /// The same thread asks for the same thing at once: it is told the same, and nobody is asked twice.
+    pub fn stands(mut self) {
+        self.kept = Some(STANDS);
     }
 
     /// How long it was held so far.
@@ -509,8 +518,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut requests = self.inner.lock();
-        if self.parked && !requests.closed {
-            let until = Instant::now().checked_add(PARKED).unwrap_or(self.deadline);
+        if let Some(kept) = self.kept.filter(|_| !requests.closed) {
+            let until = Instant::now().checked_add(kept).unwrap_or(self.deadline);
             if let Some(pending) = requests.pending.get_mut(&self.id) {
                 pending.deadline = pending.deadline.min(until);
             }

@@ -15,6 +15,9 @@ use crate::sys::diag::{Bytes, Diag, Ended};
 const GOING_MAX: usize = 8192;
 /// Sockets of others that end, one after the other, before it is asked whether any of ours is left.
 const STRANGE_MAX: u32 = 16;
+/// How long news may gather once some came: a thread that wakes for each connection takes as long as what it tells. The kernel keeps some
+/// three hundred of them meanwhile.
+const GATHERING: Duration = Duration::from_millis(10);
 /// How long the news of connections that end with the session are waited for.
 const LAST_NEWS: Duration = Duration::from_millis(200);
 
@@ -112,6 +115,8 @@ impl Boundary {
                             strange = 0;
                             boundary.direct.rest();
                         }
+                        drop(boundary);
+                        std::thread::sleep(GATHERING);
                     }
                 })
             });

@@ -13,7 +13,6 @@ use super::paths::fast;
 use super::{Boundary, Call, Reply, Stop, digest, identity};
 use crate::caller::memory::{CallerPath, strings};
 use crate::caller::resolve::{Last, Name, Object, name};
-use crate::decision::Decision;
 use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
 use crate::sys::notify::{Answer, Notification, Tgid};
@@ -249,7 +248,7 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
     for (path, object) in files.chain(interpreter) {
         // A file that may not be read may not be run: a copy of it would be readable in memory.
         let verdict = call.verdict(FileOp::Read, path, Some(&object.stat));
-        if verdict.decision != Decision::Allow {
+        if !verdict.is_plain() {
             call.settle(
                 &Matter {
                     action: "read_file",
@@ -265,10 +264,7 @@ fn judge(call: &Call<'_>, plan: &Plan<'_>, argv: &[CString], env: &[CString]) ->
     let by = &*call.task.program;
     let mut verdict = call.boundary.policy.command(&command, by);
     let mut also = |other: &Command<'_>| {
-        let other = call.boundary.policy.command(other, by);
-        if other.decision > verdict.decision {
-            verdict = other;
-        }
+        verdict = verdict.stricter(call.boundary.policy.command(other, by));
     };
     if plan.chain.len() > 1 {
         // What the script's first line makes of it is a command too.

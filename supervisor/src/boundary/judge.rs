@@ -11,7 +11,7 @@ use super::{Approvals, Call, Stop, digest, fixed, pool};
 use crate::approvals::{Ask, Outcome};
 use crate::caller::resolve::{Name, Object};
 use crate::decision::Decision;
-use crate::evidence::{ApprovalNote, Draft, Durability};
+use crate::evidence::{ApprovalNote, Draft, Durability, WouldHave};
 use crate::policy::{FileOp, Layer, Mode, Rule, Verdict};
 use crate::sys::fs::{self, Kind, ObjectId, Stat};
 use crate::sys::path::c_string;
@@ -33,10 +33,13 @@ impl Call<'_> {
         let mut verdict = self.verdict_at(op, path, stat);
         for other in self.boundary.mounts.others(path) {
             let further = self.verdict_at(op, &other, stat);
-            let is_rule = further.rule.layer == Layer::Boundary || !further.rule.pattern.is_empty();
-            if is_rule && further.decision > verdict.decision {
-                verdict = further;
+            let is_rule = |rule: &Rule| rule.layer == Layer::Boundary || !rule.pattern.is_empty();
+            let watched = further.watched.filter(|rule| is_rule(rule));
+            verdict = match is_rule(further.rule) {
+                true => verdict.stricter(Verdict::as_by(further.decision, further.rule)),
+                false => verdict,
             }
+            .beside(watched);
         }
         verdict
     }
@@ -45,17 +48,11 @@ impl Call<'_> {
         let by = &*self.task.program;
         if self.boundary.out_of_reach(path, op) {
             let rule = &*fixed::SUPERVISOR;
-            return Verdict {
-                decision: rule.decision,
-                rule,
-            };
+            return Verdict::of(rule);
         }
         let own = |pid| self.boundary.is_own(pid);
         if let Some(rule) = fixed::file(op, path, stat, own, |pid| self.boundary.tasks.in_tree(pid)) {
-            return Verdict {
-                decision: rule.decision,
-                rule,
-            };
+            return Verdict::of(rule);
         }
         let mut verdict = match stat.map(Stat::kind) {
             Some(Kind::Dir) if op == FileOp::Read => self.boundary.policy.names(path, by),
@@ -66,10 +63,7 @@ impl Call<'_> {
             && stat.kind() == Kind::File
             && let Some(named) = self.boundary.links.path_of(stat)
         {
-            let other = self.boundary.policy.file(op, named, by);
-            if other.decision > verdict.decision {
-                verdict = other;
-            }
+            verdict = verdict.stricter(self.boundary.policy.file(op, named, by));
         }
         verdict
     }
@@ -91,10 +85,7 @@ impl Call<'_> {
             && fixed::foreign_proc(path, &object.stat, object.fd.as_fd())?
         {
             let rule = &*fixed::KERNEL;
-            verdict = Verdict {
-                decision: rule.decision,
-                rule,
-            };
+            verdict = Verdict::of(rule);
         }
         let matter = Matter {
             action: op.action(),
@@ -105,7 +96,7 @@ impl Call<'_> {
                 .map(|object| object.fd.as_fd()),
             argv: None,
         };
-        if op == FileOp::Read && verdict.decision == Decision::Allow {
+        if op == FileOp::Read && verdict.is_plain() {
             let object = object.map_or(ObjectId { dev: 0, ino: 0 }, |object| object.stat.id);
             return self.count_read(&matter, &verdict, object);
         }
@@ -134,13 +125,7 @@ impl Call<'_> {
                 object: None,
                 argv: None,
             };
-            return self.settle(
-                &matter,
-                &Verdict {
-                    decision: rule.decision,
-                    rule,
-                },
-            );
+            return self.settle(&matter, &Verdict::of(rule));
         }
         Ok(())
     }
@@ -163,12 +148,13 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn draft(&self, matter: &Matter<'_>, rule: &Rule, decision: Decision) -> Draft {
+    fn draft(&self, matter: &Matter<'_>, verdict: &Verdict<'_>) -> Draft {
+        let rule = verdict.rule;
         Draft {
             action_type: matter.action,
             target: printable(matter.target),
             requested_operation: matter.operation.to_owned(),
-            decision: Some(decision),
+            decision: Some(verdict.decision),
             rule_id: rule.id.clone(),
             policy_pack: rule.pack.clone(),
             policy_id: rule.pack.clone(),
@@ -176,10 +162,16 @@ impl Call<'_> {
             reason: rule.reason.clone(),
             approver_group: rule.approver_group.clone(),
             layer: rule.layer.name().to_owned(),
-            source: rule
-                .source
-                .as_ref()
-                .map(|source| format!("{}:{}", source.file, source.line)),
+            source: rule.place(),
+            would_have: verdict.watched.map(|rule| WouldHave {
+                decision: rule.decision,
+                rule_id: rule.id.clone(),
+                severity: rule.severity,
+                policy_pack: rule.pack.clone(),
+                layer: rule.layer.name().to_owned(),
+                source: rule.place(),
+                reason: rule.reason.clone(),
+            }),
             pid: self.task.tgid.0,
             tid: self.task.tid.0,
             exe: printable(&self.task.program.path),
@@ -187,10 +179,7 @@ impl Call<'_> {
                 .argv
                 .map(|argv| argv.iter().map(|arg| printable(arg.as_bytes())).collect()),
             syscall: self.name.strip_prefix("SYS_").unwrap_or(self.name).to_owned(),
-            mode: match self.boundary.mode {
-                Mode::Enforce => "enforce".to_owned(),
-                Mode::Audit => "audit".to_owned(),
-            },
+            mode: self.boundary.mode.name().to_owned(),
             ..Draft::default()
         }
     }
@@ -202,7 +191,7 @@ impl Call<'_> {
         durability: Durability,
         fill: impl FnOnce(&mut Draft),
     ) -> Result<String, Stop> {
-        let mut draft = self.draft(matter, verdict.rule, verdict.decision);
+        let mut draft = self.draft(matter, verdict);
         fill(&mut draft);
         // Where evidence can not be written, what owes it is refused (I6).
         self.boundary.journal.append(draft, durability).map_err(|error| {
@@ -367,29 +356,25 @@ impl Call<'_> {
             reason,
             waited_ms,
         };
-        let decided = Verdict {
-            decision: if yes { Decision::Allow } else { Decision::Block },
-            rule: verdict.rule,
-        };
+        let decided = Verdict::as_by(if yes { Decision::Allow } else { Decision::Block }, verdict.rule);
         self.record(matter, &decided, Durability::Synced, |draft| {
             draft.action_type = "approval";
             draft.approval = Some(note);
             draft.correlation_id = Some(decision_id);
             draft.errno = (!yes).then(|| format!("{refusal:?}"));
         })?;
-        if yes { Ok(()) } else { Err(refusal.into()) }
+        if yes {
+            return Ok(());
+        }
+        if matter.argv.is_some() {
+            ticket.stands();
+        }
+        Err(refusal.into())
     }
 
     /// A verdict of the boundary's own.
     pub(super) fn refuse_fixed(&self, matter: &Matter<'_>, rule: &'static Rule, refusal: Errno) -> Stop {
-        match self.settle_as(
-            matter,
-            &Verdict {
-                decision: Decision::Block,
-                rule,
-            },
-            refusal,
-        ) {
+        match self.settle_as(matter, &Verdict::as_by(Decision::Block, rule), refusal) {
             Ok(()) => Stop::Errno(refusal),
             Err(stop) => stop,
         }

@@ -332,10 +332,7 @@ impl Boundary {
                 reason.unwrap_or_else(|| rule.reason.clone())
             },
             layer: rule.layer.name().to_owned(),
-            source: rule
-                .source
-                .as_ref()
-                .map(|source| format!("{}:{}", source.file, source.line)),
+            source: rule.place(),
             pid: who.pid,
             tid: who.tid,
             exe: printable(&who.program.path),
@@ -387,10 +384,7 @@ impl Judge for Boundary {
     }
 
     fn misplaced(&self, name: &str, ip: IpAddr, who: &Who) {
-        let verdict = Verdict {
-            decision: Decision::Block,
-            rule: &super::fixed::REBINDING,
-        };
+        let verdict = Verdict::as_by(Decision::Block, &super::fixed::REBINDING);
         let target = format!("{} ({ip})", printable(name.as_bytes()));
         self.record_name("resolve", target, None, &verdict, who);
     }
@@ -471,10 +465,7 @@ pub(super) fn shown(name: Option<&str>, to: SocketAddr) -> String {
 
 impl Boundary {
     fn refuse_name(&self, plan: &Plan<Who>, target: &str, reason: String) {
-        let verdict = Verdict {
-            decision: Decision::Block,
-            rule: &super::fixed::NAME,
-        };
+        let verdict = Verdict::as_by(Decision::Block, &super::fixed::NAME);
         let target = format!("{target} ({})", plan.to);
         self.names
             .count(shown(plan.names.first().map(|name| &**name), plan.to), |host| {
@@ -520,7 +511,7 @@ impl Call<'_> {
             return Ok(None);
         }
         let verdict = self.verdict(FileOp::Read, path, None);
-        if verdict.decision != Decision::Allow {
+        if !verdict.is_plain() {
             return Ok(None);
         }
         // Each opener its own position in the file.

@@ -366,13 +366,7 @@ pub(super) fn permit(
             };
             if !udp && ip.is_loopback() && call.boundary.listeners.own(ip, port) {
                 let rule = &*fixed::LOOPBACK;
-                call.settle(
-                    &matter,
-                    &Verdict {
-                        decision: Decision::Allow,
-                        rule,
-                    },
-                )?;
+                call.settle(&matter, &Verdict::as_by(Decision::Allow, rule))?;
                 return Ok(plain(false));
             }
             let verify = name.map_or(Verify::None, |name| call.boundary.policy.verify(name, port));

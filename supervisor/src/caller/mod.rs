@@ -6,7 +6,7 @@ pub mod resolve;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -207,15 +207,6 @@ impl Task {
         }
     }
 
-    /// Whether one of its descriptors is of O_PATH, which gives neither reading nor writing: the mode of its entry in /proc. proc_pid_fd(5).
-    pub fn is_path_only(&self, number: i32) -> bool {
-        let name = CString::new(format!("fd/{number}"));
-        name.is_ok_and(|name| {
-            fs::stat_at(At::Dir(self.dir.as_fd()), &name, libc::AT_SYMLINK_NOFOLLOW)
-                .is_ok_and(|entry| entry.mode & 0o600 == 0)
-        })
-    }
-
     /// A duplicate of one of its descriptors. `waits` tells whether the call is still the one that was received: what is looked up by number
     /// before that is the caller's.
     pub fn duplicate(&self, number: i32, waits: impl Fn() -> bool) -> Result<OwnedFd, Errno> {
@@ -244,6 +235,32 @@ impl Task {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// What a descriptor allows on the object `of`, as permission bits of the owner: nothing when it is of O_PATH, or of another object. A mode of 3 was
+/// opened with both rights, and has them. open(2).
+#[must_use]
+pub fn rights(descriptor: BorrowedFd<'_>, of: ObjectId) -> u32 {
+    let same = fs::fstat(descriptor).is_ok_and(|stat| stat.id == of);
+    match fs::status_flags(descriptor) {
+        Ok(flags) if same && flags & libc::O_PATH == 0 => match flags & libc::O_ACCMODE {
+            libc::O_RDONLY => 0o400,
+            libc::O_WRONLY => 0o200,
+            _ => 0o600,
+        },
+        _ => 0,
+    }
+}
+
+/// A duplicate of a descriptor in the table of any task of the tree. pidfd_getfd(2).
+pub(crate) fn duplicate_of(task: i32, number: i32) -> Result<OwnedFd, Errno> {
+    use crate::sys::process::{pidfd_getfd, pidfd_open, pidfd_open_thread};
+    let pidfd = match pidfd_open_thread(Tid(task)) {
+        // Before Linux 6.9 only a group's leader can be asked.
+        Err(Errno::EINVAL) => pidfd_open(Tgid(task)),
+        other => other,
+    };
+    pidfd_getfd(pidfd?.as_fd(), number)
 }
 
 /// The text of `/proc/TID/status`.
@@ -502,7 +519,9 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Tgid, start_in, start_of};
+    use std::os::fd::AsFd;
+
+    use super::{Tgid, fs, rights, start_in, start_of};
 
     #[test]
     fn a_start_is_read_behind_any_name_and_is_the_groups_own() {
@@ -513,5 +532,22 @@ mod tests {
         let own = Tgid(std::process::id().cast_signed());
         assert!(start_of(own).unwrap() > 0);
         assert_eq!(start_of(Tgid(0)), None);
+    }
+
+    #[test]
+    fn rights_are_those_of_a_descriptor_of_that_very_object() {
+        let open = |flags| fs::open(fs::At::Root, c"/dev/null", flags, 0, 0).unwrap();
+        let null = fs::fstat(open(libc::O_PATH).as_fd()).unwrap().id;
+        for (flags, has) in [
+            (libc::O_PATH, 0),
+            (libc::O_RDONLY, 0o400),
+            (libc::O_WRONLY, 0o200),
+            (libc::O_RDWR, 0o600),
+            (libc::O_ACCMODE, 0o600),
+        ] {
+            assert_eq!(rights(open(flags).as_fd(), null), has, "{flags:#o}");
+        }
+        let zero = fs::open(fs::At::Root, c"/dev/zero", libc::O_RDWR, 0, 0).unwrap();
+        assert_eq!(rights(zero.as_fd(), null), 0);
     }
 }

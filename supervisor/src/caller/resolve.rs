@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::memory::CallerPath;
-use super::{Task, Tasks};
+use super::{Task, Tasks, duplicate_of, rights};
 use crate::sys::fs::{self, At, Kind, Stat, resolve as how};
 use crate::sys::path::c_string;
 
@@ -288,7 +288,14 @@ impl View<'_> {
         }
         let fd = fs::open(At::Dir(dir.as_fd()), part, libc::O_PATH, 0, 0)?;
         let object = fs::fstat(fd.as_fd())?;
-        let via = folder.ends_with(b"/fd").then_some(stat.mode);
+        // Not from the mode of the entry in /proc: by now the number may mean another descriptor.
+        let via = folder.strip_suffix(b"/fd").map(|table| {
+            let number = |text: Option<&[u8]>| std::str::from_utf8(text?).ok()?.parse().ok();
+            let task = number(table.rsplit(|byte| *byte == b'/').next());
+            let descriptor = task.zip(number(Some(part.as_bytes())));
+            let duplicate = descriptor.and_then(|(task, number)| duplicate_of(task, number).ok());
+            duplicate.map_or(0, |duplicate| rights(duplicate.as_fd(), object.id))
+        });
         Ok(Link::Magic(Object { fd, stat: object, via }))
     }
 }

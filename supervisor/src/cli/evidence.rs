@@ -214,6 +214,16 @@ fn row(record: &Record, style: Style) -> String {
     };
     let mut more = Vec::new();
     more.extend(record.errno.as_deref().map(|errno| format!("answered {errno}")));
+    more.extend(record.would_have.as_ref().map(|would| {
+        let place = would.source.as_deref().unwrap_or(&would.layer);
+        format!(
+            "{} would have made it {} (rule {}, {})",
+            harmless(&would.policy_pack),
+            would.decision,
+            harmless(&would.rule_id),
+            harmless(place)
+        )
+    }));
     more.extend(record.count.map(|count| format!("{count} more")));
     more.extend(record.lost.map(|lost| format!("{lost} records before it were lost")));
     if let Some(approval) = &record.approval {

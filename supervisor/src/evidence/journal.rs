@@ -19,7 +19,7 @@ use super::counts::{FileId, Reads, Refusals};
 use super::folder::{EvidenceFolder, sessions_root};
 use super::names::{decision_id, is_session_name};
 use super::queue::{Entry, Queue};
-use super::record::{Draft, End, NO_HASH, Opening, Record, Totals};
+use super::record::{Draft, End, NO_HASH, Opening, Record, Totals, WouldHave};
 use super::redact;
 use super::sink::{SESSION_BYTES, Sink, quiet_thread};
 use crate::decision::Decision;
@@ -326,6 +326,10 @@ impl Inner {
             mode: draft.mode,
             layer: draft.layer,
             source: draft.source,
+            would_have: draft.would_have.map(|would| WouldHave {
+                reason: text(would.reason),
+                ..would
+            }),
             digest: draft.digest,
             approval: draft.approval,
             ..Record::default()

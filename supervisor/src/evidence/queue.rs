@@ -50,7 +50,7 @@ impl Queue {
     pub(super) fn push(&mut self, mut record: Record, durability: Durability) -> Ticket {
         let first = self.entries.is_empty();
         self.tickets = self.tickets.saturating_add(1);
-        record.timestamp = format!("{:.6}", jiff::Timestamp::now());
+        record.timestamp = format!("{:.6}", crate::faults::time_of_day());
         let argv: usize = record.argv.iter().flatten().map(String::len).sum();
         let size = record
             .target

@@ -37,6 +37,9 @@ pub struct Opening {
     pub packs: Vec<String>,
     /// `enforce` or `audit`.
     pub mode: String,
+    /// Ids of the packs that only watch while the others enforce.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watching: Vec<String>,
     /// The program's version, and what else identifies the build and the machine.
     pub version: String,
 }
@@ -96,12 +99,35 @@ pub struct Draft {
     pub errno: Option<String>,
     /// `enforce` or `audit`; the session's when empty.
     pub mode: String,
+    /// What packs that only watch would have decided.
+    pub would_have: Option<WouldHave>,
     /// SHA-256 of what was attested.
     pub digest: Option<String>,
     /// How a held request ended.
     pub approval: Option<ApprovalNote>,
     /// The record that this one continues; its own name when none.
     pub correlation_id: Option<String>,
+}
+
+/// The strictest answer of the packs that only watch (`mode: audit`), where it is stricter than what was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WouldHave {
+    /// What would have been decided.
+    pub decision: Decision,
+    /// By which rule.
+    pub rule_id: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The pack that watches.
+    pub policy_pack: String,
+    /// Its layer.
+    pub layer: String,
+    /// File and line of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// A sentence for people.
+    pub reason: String,
 }
 
 /// How a held request ended.
@@ -198,6 +224,8 @@ pub struct Record {
     /// How many further requests this record stands for (`repeated_reads`, `repeated_refusals`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_have: Option<WouldHave>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -54,14 +54,8 @@ pub enum Way {
 pub fn compare(before: &Policy, after: &Policy) -> Vec<Change> {
     let mut changes = Changes::default();
     for probe in probes(&[before, after]) {
-        let (old, new) = (probe.ask(before, &Nobody), probe.ask(after, &Nobody));
-        changes.add(
-            &probe,
-            old.decision,
-            Because::of(old.rule),
-            new.decision,
-            Because::of(new.rule),
-        );
+        let met = |policy: &Policy| Because::met(probe.ask(policy, &Nobody), policy.mode());
+        changes.add(&probe, met(before), met(after));
     }
     changes.finish()
 }
@@ -77,10 +71,8 @@ impl Changes {
     pub fn add(
         &mut self,
         request: &dyn std::fmt::Display,
-        old: Decision,
-        before: Because,
-        new: Decision,
-        after: Because,
+        (old, before): (Decision, Because),
+        (new, after): (Decision, Because),
     ) {
         if old == new {
             return;

@@ -6,7 +6,7 @@ use super::network::Entry;
 use super::node::Node;
 use super::pack::Merged;
 use super::pattern::{Glob, PATTERN_MAX, Role, expand};
-use super::types::{Layer, NetOp, Rule, Scope, Source, Subject};
+use super::types::{Layer, Mode, NetOp, Rule, Scope, Source, Subject};
 use crate::decision::{Decision, Severity};
 
 /// A rule over paths or command lines.
@@ -51,6 +51,8 @@ pub(super) fn holds(by: &[By], subject: &dyn Subject) -> bool {
 pub(super) struct Compiled {
     /// `metadata.id`.
     pub(super) id: String,
+    /// What the pack says of itself.
+    pub(super) mode: Mode,
     pub(super) read: Rules,
     pub(super) write: Rules,
     /// Of names that are taken away only.
@@ -249,6 +251,7 @@ impl Maker<'_> {
         self.git(&mut lists.out);
         let mut out = lists.out;
         out.id.clone_from(&self.pack.id);
+        out.mode = self.mode();
         out.read = Rules::new(lists.read);
         out.write = Rules::new(lists.write);
         out.delete = Rules::new(lists.delete);
@@ -257,6 +260,15 @@ impl Maker<'_> {
         out.default_write = self.default(&["filesystem", "default_write"], "filesystem.default", "write");
         out.default_command = self.default(&["commands", "default"], "commands.default", "");
         out
+    }
+
+    fn mode(&self) -> Mode {
+        let root = &self.pack.node;
+        let mode = root.get("mode").or_else(|| root.at(&["metadata", "mode"]));
+        match mode.and_then(Node::text) {
+            Some("audit" | "audit_only") => Mode::Audit,
+            Some(_) | None => Mode::Enforce,
+        }
     }
 
     /// A push to a protected branch; without a list main and master are.

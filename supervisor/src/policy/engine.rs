@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
+use super::fold::folded;
 use super::matcher::Rules;
 use super::network::Entry;
 use super::pattern::{Glob, is_below};
@@ -36,6 +37,10 @@ pub struct Policy {
     pub(super) notes: Vec<String>,
     pub(super) digest: String,
     pub(super) mode: Mode,
+    /// Whether packs that only watch are told apart from those that enforce: not where one mode holds for all of them.
+    pub(super) apart: bool,
+    /// The same, for paths in the one spelling that file systems without regard to case take for all others.
+    pub(super) folded: Option<Box<Self>>,
     /// Files that the policy was read from, and folders in which the next session looks for its own.
     pub(super) reserved: Vec<Vec<u8>>,
 }
@@ -60,18 +65,53 @@ impl Policy {
 
     /// The answer for a path.
     pub fn file(&self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        self.whole().file(op, path, by)
+        let verdict = self.whole().file(op, path, by);
+        match &self.folded {
+            None => verdict,
+            Some(policy) => verdict.stricter(policy.file(op, &folded(path), by)),
+        }
     }
 
     /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
     /// nothing below can be read either.
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        self.whole().names(dir, by)
+        let verdict = self.whole().names(dir, by);
+        match &self.folded {
+            None => verdict,
+            Some(policy) => verdict.stricter(policy.names(&folded(dir), by)),
+        }
     }
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        self.whole().command(&meaning(&self.table, command), by)
+        let answer = |command: &Command<'_>| self.whole().command(&meaning(&self.table, command), by);
+        if self.folded.is_none() {
+            return answer(command);
+        }
+        // Programs are found by any spelling, arguments mean what they say.
+        let file = folded(command.file);
+        let chain: Vec<Vec<u8>> = command.chain.iter().map(|path| folded(path)).collect();
+        let spelled = Command {
+            file: &file,
+            chain: chain.iter().map(Vec::as_slice).collect(),
+            ..command.clone()
+        };
+        answer(command).stricter(answer(&spelled))
+    }
+
+    /// With a twin that was compiled for folded paths: the stricter of both answers counts.
+    #[must_use]
+    pub fn also_folded(self, twin: Self) -> Self {
+        Self {
+            folded: Some(Box::new(twin)),
+            ..self
+        }
+    }
+
+    /// Whether a file system of this session takes several spellings for one name.
+    #[must_use]
+    pub fn folds(&self) -> bool {
+        self.folded.is_some()
     }
 
     /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
@@ -83,17 +123,46 @@ impl Policy {
         View {
             policy: self,
             packs: &self.packs,
+            alone: false,
         }
     }
 
-    /// Each pack in force by itself; what it does not answer has the rule of [`Layer::Default`].
-    pub(super) fn each(&self) -> impl Iterator<Item = (Layer, &str, View<'_>)> {
+    /// Whether a pack's answers take no effect while those of others do.
+    pub(super) fn only_watches(&self, pack: &Compiled) -> bool {
+        self.apart && pack.mode == Mode::Audit
+    }
+
+    /// The packs whose answers count together.
+    pub(super) fn counting(&self) -> impl Iterator<Item = &(Layer, Compiled)> {
+        self.packs.iter().filter(|(_, pack)| !self.only_watches(pack))
+    }
+
+    /// One mode for the whole session, whatever packs say of themselves: each answers as the others do.
+    #[must_use]
+    pub fn in_one_mode(self) -> Self {
+        Self {
+            apart: false,
+            folded: self.folded.map(|twin| Box::new(twin.in_one_mode())),
+            ..self
+        }
+    }
+
+    /// Ids of the packs that only watch, beside others that enforce.
+    #[must_use]
+    pub fn watching(&self) -> Vec<String> {
+        let watching = self.packs.iter().filter(|(_, pack)| self.only_watches(pack));
+        watching.map(|(_, pack)| pack.id.clone()).collect()
+    }
+
+    /// Each pack in force by itself, whether it enforces or watches; what it does not answer has the rule of [`Layer::Default`].
+    pub(super) fn each(&self) -> impl Iterator<Item = (Layer, &Compiled, View<'_>)> {
         self.packs.iter().map(|pack| {
             let view = View {
                 policy: self,
                 packs: std::slice::from_ref(pack),
+                alone: true,
             };
-            (pack.0, pack.1.id.as_str(), view)
+            (pack.0, &pack.1, view)
         })
     }
 
@@ -105,14 +174,20 @@ impl Policy {
     /// Whether moving a folder keeps each rule's answer for everything below it.
     #[must_use]
     pub fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
+        if self
+            .folded
+            .as_ref()
+            .is_some_and(|twin| !twin.same_below(&folded(old), &folded(new)))
+        {
+            return false;
+        }
         let (old, new) = ([old, b"/"].concat(), [new, b"/"].concat());
         let same = |globs: &[Glob]| globs.iter().all(|glob| glob.same_below(&old, &new));
         self.in_system(&old) == self.in_system(&new)
             && same(&self.needs.read)
             && same(&self.needs.write)
             && self
-                .packs
-                .iter()
+                .counting()
                 .all(|(_, pack)| pack.of_paths().all(|rule| same(&rule.globs) && same(&rule.except)))
     }
 
@@ -167,8 +242,7 @@ impl Policy {
 
     /// Whether a rule of the machine or the launch names this very address; a block of addresses that holds it is not enough.
     fn names_exactly(&self, ip: IpAddr, endpoint: &Endpoint<'_>, by: &dyn Subject) -> bool {
-        self.packs
-            .iter()
+        self.counting()
             .filter(|(layer, _)| *layer != Layer::Repository)
             .flat_map(|(_, pack)| &pack.connect)
             .any(|rule| {
@@ -181,7 +255,7 @@ impl Policy {
 
     /// What rules say about connecting: the entries with their decisions, and those of the profile's needs.
     pub(super) fn destinations(&self) -> impl Iterator<Item = (&Entry, Decision)> {
-        let rules = self.packs.iter().flat_map(|(_, pack)| &pack.connect);
+        let rules = self.counting().flat_map(|(_, pack)| &pack.connect);
         let needs = self.needs.network.iter().map(|entry| (entry, Decision::Allow));
         rules.map(|rule| (&rule.entry, rule.rule.decision)).chain(needs)
     }
@@ -223,6 +297,8 @@ impl Policy {
 pub(super) struct View<'p> {
     policy: &'p Policy,
     packs: &'p [(Layer, Compiled)],
+    /// One pack by itself, which answers also where it only watches.
+    alone: bool,
 }
 
 impl<'p> View<'p> {
@@ -233,7 +309,7 @@ impl<'p> View<'p> {
         needed: impl Fn() -> bool,
         fallback: &'p Rule,
     ) -> Verdict<'p> {
-        let mut strictest: Option<&'p Rule> = None;
+        let (mut strictest, mut watched): (Option<&'p Rule>, Option<&'p Rule>) = (None, None);
         for (layer, pack) in self.packs {
             let found = answer(pack).or_else(|| {
                 let stated = default(pack)?;
@@ -246,17 +322,19 @@ impl<'p> View<'p> {
                     },
                 )
             });
+            // What a pack that watches allows opens nothing, and what it refuses shuts nothing.
+            let strictest = if !self.alone && self.policy.only_watches(pack) {
+                &mut watched
+            } else {
+                &mut strictest
+            };
             if let Some(rule) = found
                 && strictest.is_none_or(|old| rule.decision > old.decision)
             {
-                strictest = Some(rule);
+                *strictest = Some(rule);
             }
         }
-        let rule = strictest.unwrap_or(fallback);
-        Verdict {
-            decision: rule.decision,
-            rule,
-        }
+        Verdict::of(strictest.unwrap_or(fallback)).beside(watched)
     }
 
     fn path_rule(self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
@@ -318,10 +396,7 @@ impl<'p> View<'p> {
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub(super) fn command(self, meaning: &Meaning, by: &dyn Subject) -> Verdict<'p> {
         if meaning.unreadable {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.policy.unreadable,
-            };
+            return Verdict::of(&self.policy.unreadable);
         }
         let [_, fallback, _] = &self.policy.fallback;
         self.layers(
@@ -369,10 +444,7 @@ impl<'p> View<'p> {
             && METADATA.contains(ip)
             && !self.policy.names_exactly(*ip, endpoint, by)
         {
-            return Verdict {
-                decision: Decision::Block,
-                rule: &self.policy.metadata,
-            };
+            return Verdict::of(&self.policy.metadata);
         }
         let [free, _, fallback] = &self.policy.fallback;
         let loopback = matches!(endpoint, Endpoint::Tcp(ip, _) | Endpoint::Udp(ip, _) if ip.is_loopback());

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::commands::PushTarget;
 use super::engine::Policy;
-use super::types::{Command, Endpoint, FileOp, Layer, NetOp, Rule, Subject};
+use super::types::{Command, Endpoint, FileOp, Layer, Mode, NetOp, Rule, Subject, Verdict};
+use crate::decision::Decision;
 use crate::text::printable;
 
 /// One request.
@@ -25,6 +26,9 @@ pub enum Question<'a> {
 pub struct Explanation {
     /// What decides.
     pub answer: Because,
+    /// What packs that only watch would have made of it, where that is more restrictive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_have: Option<Because>,
     /// What holds for every host, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub everywhere: Option<&'static str>,
@@ -45,6 +49,9 @@ pub struct Explanation {
 pub struct Because {
     /// One of the six.
     pub decision: String,
+    /// What it would be if the pack did not only watch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_be: Option<String>,
     /// The rule's id.
     pub rule_id: String,
     /// low, medium, high, critical.
@@ -70,6 +77,8 @@ pub struct Said {
     pub layer: &'static str,
     /// Its id.
     pub policy_pack: String,
+    /// `enforce`, or `audit` where it only watches.
+    pub mode: &'static str,
     /// What it says; nothing when it abstains.
     pub because: Option<Because>,
 }
@@ -80,6 +89,7 @@ impl Because {
         let source = rule.source.as_ref();
         Self {
             decision: rule.decision.to_string(),
+            would_be: None,
             rule_id: rule.id.clone(),
             severity: rule.severity.name(),
             layer: rule.layer.name(),
@@ -88,6 +98,29 @@ impl Because {
             pattern: rule.pattern.clone(),
             reason: rule.reason.clone(),
             approver_group: rule.approver_group.clone(),
+        }
+    }
+
+    /// What comes of an answer that is recorded only.
+    fn watched(rule: &Rule) -> Self {
+        Self {
+            decision: Decision::AuditOnly.to_string(),
+            would_be: Some(rule.decision.to_string()),
+            ..Self::of(rule)
+        }
+    }
+
+    /// What a session meets: a restrictive answer that only watches, of one pack or in a session as a whole, records and does no more.
+    pub(crate) fn met(verdict: Verdict<'_>, mode: Mode) -> (Decision, Self) {
+        let session = Some(verdict.rule).filter(|rule| mode == Mode::Audit && rule.layer != Layer::Boundary);
+        let recorded = |rule: &&Rule| rule.decision > Decision::AuditOnly;
+        let only = session.filter(recorded).or_else(|| {
+            let watched = verdict.watched.filter(recorded)?;
+            (verdict.decision < Decision::AuditOnly).then_some(watched)
+        });
+        match only {
+            Some(rule) => (Decision::AuditOnly, Self::watched(rule)),
+            None => (verdict.decision, Self::of(verdict.rule)),
         }
     }
 }
@@ -105,7 +138,7 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
         Question::Command(command) => policy.command(command, by),
         Question::Network(op, endpoint) => policy.network(*op, endpoint, by),
     };
-    let packs = policy.each().map(|(layer, id, view)| {
+    let packs = policy.each().map(|(layer, pack, view)| {
         let said = match (question, &meaning) {
             (Question::File(op, path), _) => view.file(*op, path, by),
             (Question::Names(dir), _) => view.names(dir, by),
@@ -115,7 +148,8 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
         };
         Said {
             layer: layer.name(),
-            policy_pack: id.to_owned(),
+            policy_pack: pack.id.clone(),
+            mode: pack.mode.name(),
             because: (said.rule.layer != Layer::Default).then(|| Because::of(said.rule)),
         }
     });
@@ -128,6 +162,7 @@ pub fn explain(policy: &Policy, question: &Question<'_>, by: &dyn Subject) -> Ex
     }
     Explanation {
         answer: Because::of(verdict.rule),
+        would_have: verdict.watched.map(Because::of),
         everywhere: (matches!(question, Question::Network(NetOp::Connect, _)) && policy.reaches_nothing()).then_some(
             "nothing can connect: this policy blocks every host, over TCP and in datagrams, and no name is looked up",
         ),

@@ -11,7 +11,13 @@ impl Policy {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut all = self.notes().to_vec();
-        for (_, pack) in &self.packs {
+        for (at, (_, pack)) in self.packs.iter().enumerate() {
+            // A pack that only watches takes nothing away from others.
+            let beside = || {
+                let packs = self.packs.iter().enumerate();
+                let counts = packs.filter(move |(other, (_, pack))| *other == at || !self.only_watches(pack));
+                counts.map(|(_, (_, pack))| pack)
+            };
             for (op, rules) in [
                 (FileOp::Read, &pack.read),
                 (FileOp::Write, &pack.write),
@@ -20,7 +26,7 @@ impl Policy {
                 for rule in rules.iter() {
                     all.extend(never(rule));
                     all.extend(self.void(rule, |text, system| {
-                        let view = self.packs.iter().map(|(_, pack)| match op {
+                        let view = beside().map(|pack| match op {
                             FileOp::Read => &pack.read,
                             FileOp::Write => &pack.write,
                             FileOp::Delete => &pack.delete,
@@ -33,10 +39,7 @@ impl Policy {
             for rule in pack.commands.iter() {
                 all.extend(never(rule));
                 all.extend(self.void(rule, |text, system| {
-                    let rules = self
-                        .packs
-                        .iter()
-                        .filter_map(|(_, pack)| pack.commands.strictest(text, system, &Nobody));
+                    let rules = beside().filter_map(|pack| pack.commands.strictest(text, system, &Nobody));
                     rules.max_by_key(|rule| rule.rule.decision)
                 }));
             }

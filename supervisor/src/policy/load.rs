@@ -9,6 +9,7 @@ use super::commands::Table;
 use super::compile::{Compiled, Maker, Session, group};
 use super::diagnostics::{Code, Diagnostics};
 use super::engine::{Needs, Policy};
+use super::fold::folded_if;
 use super::network::Entry;
 use super::node::Node;
 use super::pack::{Admits, BUILTIN, Library, Part};
@@ -50,20 +51,8 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     let mut packs: Vec<(Layer, Compiled)> = Vec::new();
     let mut parts: Vec<Part> = Vec::new();
     let mut table = Arc::clone(Table::shipped());
-    // One pack that enforces is enough: to watch only, all of them must say so.
-    let (mut audits, mut enforces) = (false, false);
     for (layer, name) in names(request, &mut library.diagnostics) {
         let Some(merged) = library.named(&name) else { continue };
-        let mode = merged
-            .node
-            .get("mode")
-            .or_else(|| merged.node.at(&["metadata", "mode"]));
-        match (layer, mode.and_then(Node::text)) {
-            // The workspace's own pack may tighten only (I10): it never switches enforcement off.
-            (Layer::Repository, _) => {}
-            (_, Some("audit" | "audit_only")) => audits = true,
-            _ => enforces = true,
-        }
         for part in &merged.parts {
             let twin = parts
                 .iter()
@@ -98,11 +87,17 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     if !library.diagnostics.is_clean() {
         return Err(library.diagnostics);
     }
+    // A session only watches where all packs of machine and launch say so; the workspace's own pack has no say in that (I10).
+    let mut outside = packs.iter().filter(|(layer, _)| *layer != Layer::Repository).peekable();
+    let watches = outside.peek().is_some() && outside.all(|(_, pack)| pack.mode == Mode::Audit);
     let mut hash = Sha256::new();
     for part in &parts {
         hash.update(part.sha256.as_bytes());
     }
-    let path = |path: &PathBuf| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
+    let path = |path: &PathBuf| {
+        let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        folded_if(request.scope.fold, path).into_owned()
+    };
     let own = [&request.scope.workspace, &request.scope.home];
     Ok(Policy {
         packs,
@@ -110,6 +105,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
         table,
         system: request.system_trees.iter().map(path).collect(),
         own: own.into_iter().chain(&request.scope.tmp).map(path).collect(),
+        folded: None,
         fallback: fallback(),
         metadata: rule(
             "boundary.metadata.block",
@@ -130,11 +126,8 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
         notes: library.diagnostics.take_notes(),
         digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         reserved: reserved(request, &parts),
-        mode: if audits && !enforces {
-            Mode::Audit
-        } else {
-            Mode::Enforce
-        },
+        mode: if watches { Mode::Audit } else { Mode::Enforce },
+        apart: !watches,
     })
 }
 

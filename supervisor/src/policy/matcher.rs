@@ -87,12 +87,15 @@ impl Rules {
         let mut texts: Vec<(&[u8], usize)> = numbers.into_iter().collect();
         texts.sort_unstable_by_key(|(_, number)| *number);
         // An automaton that can not be built is no reason to match less: then each pattern is tried.
-        let automaton = AhoCorasick::new(texts.iter().map(|(text, _)| *text)).ok();
+        let automaton = match texts.is_empty() {
+            true => None,
+            false => AhoCorasick::new(texts.iter().map(|(text, _)| *text)).ok(),
+        };
         if automaton.is_none() {
             always.extend(candidates.drain(..).flatten());
         }
         Self {
-            needles: automaton.filter(|_| !candidates.is_empty()),
+            needles: automaton,
             exact,
             candidates,
             always,

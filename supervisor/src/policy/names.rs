@@ -88,8 +88,7 @@ impl Policy {
     /// Whether a rule that knows no exception blocks every host: what the most restrictive answer is then does not depend on the others.
     #[must_use]
     pub fn reaches_nothing(&self) -> bool {
-        self.packs
-            .iter()
+        self.counting()
             .flat_map(|(_, pack)| &pack.connect)
             .any(|rule| rule.rule.decision == Decision::Block && rule.entry.is_everything() && rule.by.is_empty())
     }
@@ -130,17 +129,11 @@ impl Policy {
             .min_by_key(|verdict| verdict.decision);
         let Some(verdict) = found else {
             let verdict = ask(false, 443);
-            return Verdict {
-                decision: Decision::Block,
-                rule: verdict.rule,
-            };
+            return Verdict::as_by(Decision::Block, verdict.rule);
         };
         // A default that asks, beside rules that only block, is none of those rules.
         if verdict.decision == Decision::RequireApproval && verdict.rule.pattern.is_empty() {
-            return Verdict {
-                decision: Decision::Block,
-                rule: verdict.rule,
-            };
+            return Verdict::as_by(Decision::Block, verdict.rule);
         }
         verdict
     }
@@ -263,6 +256,7 @@ mod tests {
                 workspace: "/ws".into(),
                 home: "/h".into(),
                 tmp: vec![],
+                fold: false,
             },
             system_trees: &[],
             env: &|_| None,

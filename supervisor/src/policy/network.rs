@@ -406,10 +406,12 @@ fn destination(text: &str, host: &str) -> Result<To, String> {
     if host == "*" {
         return Ok(To::Everything);
     }
-    if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+    // However it is written: `127.0.0.1.` and full-width letters are no names that a lookup could give.
+    let spelled = super::hostname::canonical(host).unwrap_or_else(|_| host.to_owned());
+    if spelled == "localhost" {
         return Ok(To::Net(nets(&["127.0.0.0/8", "::1/128"])));
     }
-    if let Ok(ip) = host.parse::<IpAddr>() {
+    if let Ok(ip) = spelled.parse::<IpAddr>() {
         return Ok(To::Net(vec![IpNet::from(ip.to_canonical())]));
     }
     if let Some((address, prefix)) = host.split_once('/') {
@@ -425,7 +427,7 @@ fn destination(text: &str, host: &str) -> Result<To, String> {
             )),
         };
     }
-    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if spelled.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(format!(
             "`{text}`: `{host}` is no IPv4 address (four numbers from 0 to 255) and no host's name"
         ));
@@ -445,6 +447,7 @@ mod tests {
             workspace: "/ws".into(),
             home: "/h".into(),
             tmp: vec![],
+            fold: false,
         }
     }
 
@@ -460,6 +463,9 @@ mod tests {
             ("10.9.9.9/8:5432", "10.1.2.3", 5432, true),
             ("localhost:*", "127.0.0.9", 1, true),
             ("LOCALHOST.", "::1", 80, true),
+            ("ｌocalhost", "127.0.0.1", 80, true),
+            ("127.0.0.1.", "127.0.0.1", 80, true),
+            ("１27.0.0.1:80", "127.0.0.1", 80, true),
             ("[::1]:3000", "::1", 3000, true),
             ("[fd00::]/8:22", "fd12::1", 22, true),
             ("[fd00::]/8:22", "fd12::1", 23, false),

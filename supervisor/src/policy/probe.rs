@@ -81,13 +81,16 @@ impl Address {
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
-        match host.parse::<IpAddr>() {
-            Ok(ip) => Some(Self::Ip(udp, ip.to_canonical(), port)),
-            Err(_) if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") => {
-                Some(Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port))
-            }
-            Err(_) => Some(Self::Name(udp, canonical_name(host).ok()?, port)),
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some(Self::Ip(udp, ip.to_canonical(), port));
         }
+        // In its one spelling: `127.0.0.1.` and full-width digits are the address that they look like.
+        let name = canonical_name(host).ok()?;
+        Some(match name.parse::<IpAddr>() {
+            Ok(ip) => Self::Ip(udp, ip, port),
+            Err(_) if name == "localhost" => Self::Ip(udp, IpAddr::from([127, 0, 0, 1]), port),
+            Err(_) => Self::Name(udp, name, port),
+        })
     }
 
     fn endpoint(&self) -> Endpoint<'_> {
@@ -192,6 +195,10 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(udp, ip @ IpAddr::V6(_), port) => write!(f, "{}[{ip}]:{port}", protocol(udp)),
             Self::Ip(udp, ip, port) => write!(f, "{}{ip}:{port}", protocol(udp)),
+            // A host may be called `udp`.
+            Self::Name(false, name, port) if matches!(&**name, "udp" | "tcp" | "unix") => {
+                write!(f, "tcp:{name}:{port}")
+            }
             Self::Name(udp, name, port) => write!(f, "{}{name}:{port}", protocol(udp)),
             Self::Unix(path) => write!(f, "unix:{}", printable(path.as_bytes())),
         }

@@ -15,8 +15,7 @@ impl Policy {
     /// the bounds of any one of them hold: the shortest list is taken.
     #[must_use]
     pub fn write_roots(&self) -> Option<Vec<PathBuf>> {
-        self.packs
-            .iter()
+        self.counting()
             .filter_map(|(layer, pack)| self.roots_of(*layer, pack))
             .min_by_key(Vec::len)
     }

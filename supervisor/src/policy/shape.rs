@@ -282,7 +282,7 @@ const PACK: &[Key] = &[
     key(
         "mode",
         Shape::Word(&["enforce", "audit"]),
-        "whether decisions take effect",
+        "whether the pack's decisions take effect, or are recorded as what would have been",
     ),
     key("command_grammar", Shape::Free, "how further tools spell their commands"),
     key("maps_to", Shape::Free, "controls that the lists' entries serve"),

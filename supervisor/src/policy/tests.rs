@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Command, Diagnostics, Endpoint, FileOp, Mode, NetOp, Nobody, Policy, Profile, Request, Scope, Subject, load,
 };
-use crate::decision::Decision::{self, Allow, AuditOnly, Block, RequireApproval};
+use crate::decision::Decision::{self, Allow, AuditOnly, Block, RequireApproval, Warn};
 
 /// A machine with folders of its own: packs are written, then loaded.
 struct Machine {
@@ -31,6 +31,7 @@ impl Machine {
                 workspace: root.join("ws"),
                 home: root.join("home"),
                 tmp: vec![root.join("tmp")],
+                fold: false,
             },
             system: vec!["/usr".into(), "/etc/ssl".into()],
             profile: Profile {
@@ -140,6 +141,248 @@ fn only_machine_and_launch_packs_switch_enforcement_off_and_only_all_of_them() {
         }
         assert_eq!(world.policy().mode(), mode, "{machine} {launch:?} {repository}");
     }
+}
+
+#[test]
+fn a_pack_that_watches_says_what_would_have_been_and_changes_no_answer() {
+    /// Machine, launch and repository packs; then what a write of `ws/a`, a command and a connection meet, with what would have been.
+    type Row<'a> = (&'a str, &'a [&'a str], &'a str, [(Decision, Option<Decision>); 3]);
+    let enforces = "filesystem: {warn_write: [a]}\ncommands: {default: allow}\nnetwork: {default: allow}";
+    let allows = "filesystem: {allow_write: [a]}\ncommands: {default: allow}\nnetwork: {default: allow}";
+    let blocks = "filesystem: {block_write: [a]}\ncommands: {block: ['x*']}\nnetwork: {block: ['192.0.2.1']}";
+    let watches = format!("mode: audit\n{blocks}");
+    let lets = format!("mode: audit\n{allows}");
+    let plain = [(Warn, None), (Allow, None), (Allow, None)];
+    let rows: &[Row<'_>] = &[
+        ("", &[enforces], "", plain),
+        (
+            "",
+            &[enforces, blocks],
+            "",
+            [(Block, None), (Block, None), (Block, None)],
+        ),
+        (
+            "",
+            &[enforces, &watches],
+            "",
+            [(Warn, Some(Block)), (Allow, Some(Block)), (Allow, Some(Block))],
+        ),
+        (
+            &watches,
+            &[enforces],
+            "",
+            [(Warn, Some(Block)), (Allow, Some(Block)), (Allow, Some(Block))],
+        ),
+        (
+            "",
+            &[enforces],
+            &watches,
+            [(Warn, Some(Block)), (Allow, Some(Block)), (Allow, Some(Block))],
+        ),
+        // What watches takes nothing from what enforces, in whatever layer.
+        (
+            "",
+            &[enforces, blocks, &watches],
+            "",
+            [(Block, None), (Block, None), (Block, None)],
+        ),
+        (
+            "",
+            &[enforces, blocks],
+            "mode: audit",
+            [(Block, None), (Block, None), (Block, None)],
+        ),
+        (
+            blocks,
+            &[enforces, &watches],
+            &watches,
+            [(Block, None), (Block, None), (Block, None)],
+        ),
+        (
+            blocks,
+            &[&lets],
+            "mode: audit",
+            [(Block, None), (Block, None), (Block, None)],
+        ),
+        // Nor does it open anything: CAVRA's own defaults hold commands and connections where no enforcing pack has an answer.
+        (
+            "",
+            &["", &lets],
+            "",
+            [(Allow, None), (RequireApproval, None), (RequireApproval, None)],
+        ),
+        (
+            "",
+            &["", &watches],
+            "",
+            [
+                (Allow, Some(Block)),
+                (RequireApproval, Some(Block)),
+                (RequireApproval, Some(Block)),
+            ],
+        ),
+        // What is no more restrictive is not told.
+        (
+            "",
+            &[enforces, "mode: audit\nfilesystem: {audit_only_write: [a]}"],
+            "",
+            plain,
+        ),
+        // Of several, the strictest; `metadata.mode` is CAVRA's word for it.
+        (
+            "mode: audit\nfilesystem: {require_approval_write: [a]}",
+            &[
+                enforces,
+                "metadata: {id: cavra, mode: audit_only}\nfilesystem: {block_write: [a]}",
+            ],
+            "",
+            [(Warn, Some(Block)), (Allow, None), (Allow, None)],
+        ),
+        // Where all of machine and launch watch, the session does, and each pack answers as the others do.
+        ("", &[&watches], "", [(Block, None), (Block, None), (Block, None)]),
+    ];
+    for (machine, launch, repository, wanted) in rows {
+        let mut world = Machine::new();
+        for pack in *launch {
+            world = world.with(pack);
+        }
+        if !machine.is_empty() {
+            world = world.machine(machine);
+        }
+        if !repository.is_empty() {
+            world = world.repository(repository);
+        }
+        let policy = world.policy();
+        let ip = "192.0.2.1".parse().unwrap();
+        let met = [
+            policy.file(FileOp::Write, &world.path("ws/a"), &Nobody),
+            policy.command(&run("/usr/bin/x", &["x", "1"]), &Nobody),
+            policy.network(NetOp::Connect, &Endpoint::Tcp(ip, 443), &Nobody),
+        ];
+        let met = met.map(|verdict| (verdict.decision, verdict.watched.map(|rule| rule.decision)));
+        assert_eq!(&met, wanted, "{machine}|{launch:?}|{repository}");
+        // One mode for the session holds for all of its packs.
+        let one = policy.in_one_mode();
+        assert_eq!(
+            one.file(FileOp::Write, &world.path("ws/a"), &Nobody)
+                .watched
+                .map(|rule| rule.decision),
+            None
+        );
+        assert!(one.watching().is_empty());
+    }
+}
+
+#[test]
+fn a_pack_that_watches_opens_no_door_and_bounds_nothing() {
+    let enforces = "filesystem: {default_write: allow}\ncommands: {default: allow}\nnetwork: {default: block}";
+    let opens = "network: {allow: ['169.254.169.254:80', 'api.example:443', 'udp:192.0.2.1:9']}";
+    let bounds = "filesystem: {default_write: block, allow_write: ['/srv/**']}\nnetwork: {block: ['*']}";
+    let metadata = Endpoint::Tcp("169.254.169.254".parse().unwrap(), 80);
+    for (mode, open) in [("enforce", Allow), ("audit", Block)] {
+        let both = Machine::new()
+            .with("commands: {default: allow}")
+            .with(&format!("mode: {mode}\n{opens}"));
+        let policy = both.policy();
+        assert_eq!(
+            policy.network(NetOp::Connect, &metadata, &Nobody).decision,
+            open,
+            "{mode}"
+        );
+        assert_eq!(
+            (policy.looks_up(), policy.admits_datagrams()),
+            (open == Allow, open == Allow),
+            "{mode}"
+        );
+    }
+    for (mode, bounded) in [("enforce", true), ("audit", false)] {
+        let world = Machine::new().with(enforces).with(&format!("mode: {mode}\n{bounds}"));
+        let policy = world.policy();
+        assert_eq!(policy.write_roots().is_some(), bounded, "{mode}");
+        assert_eq!(policy.reaches_nothing(), bounded, "{mode}");
+        let moved = policy.same_below(b"/srv/a", b"/tmp/a");
+        assert_eq!(
+            moved, !bounded,
+            "{mode}: a folder is moved as if the pack were not there"
+        );
+    }
+}
+
+#[test]
+fn the_mode_of_a_pack_is_told_explained_and_compared() {
+    let enforces = "commands: {default: allow}\nfilesystem: {allow_write: [a]}";
+    let blocks = "metadata: {id: other}\nfilesystem: {block_write: [a]}";
+    let watches = format!("mode: audit\n{blocks}");
+    let world = Machine::new().with(enforces).with(&watches);
+    let policy = world.policy();
+    assert_eq!(policy.watching(), ["other"]);
+    let told = super::explain(
+        &policy,
+        &super::Question::File(FileOp::Write, &world.path("ws/a")),
+        &Nobody,
+    );
+    assert_eq!(told.answer.decision, "allow");
+    let would = told.would_have.unwrap();
+    assert_eq!(
+        (would.decision.as_str(), would.policy_pack.as_str()),
+        ("block", "other")
+    );
+    assert!(would.source.is_some_and(|place| place.ends_with("launch1.yaml:3:28")));
+    let said: Vec<_> = told
+        .packs
+        .iter()
+        .map(|pack| (pack.policy_pack.as_str(), pack.mode))
+        .collect();
+    assert_eq!(said, [("launch0", "enforce"), ("other", "audit")]);
+    // An allow that only a watching pack speaks against still answers.
+    assert!(
+        !policy.warnings().join("\n").contains("never answers"),
+        "{:?}",
+        policy.warnings()
+    );
+    let strict = Machine::new().with(enforces).with(blocks).policy();
+    assert!(
+        strict.warnings().join("\n").contains("never answers"),
+        "{:?}",
+        strict.warnings()
+    );
+
+    let alone = Machine::new().with(enforces).policy();
+    let only = Machine::new().with(&watches).policy();
+    let enforced = Machine::new().with(blocks).policy();
+    for (before, after, way, words) in [
+        (
+            &strict,
+            &policy,
+            super::Way::Loosened,
+            ("block", "audit_only", Some("block")),
+        ),
+        (
+            &alone,
+            &policy,
+            super::Way::Tightened,
+            ("allow", "audit_only", Some("block")),
+        ),
+        (
+            &enforced,
+            &only,
+            super::Way::Loosened,
+            ("block", "audit_only", Some("block")),
+        ),
+    ] {
+        let changes = super::compare(before, after);
+        let change = changes
+            .iter()
+            .find(|change| change.request.starts_with("write "))
+            .unwrap();
+        let found = (
+            &*change.before.decision,
+            &*change.after.decision,
+            change.after.would_be.as_deref(),
+        );
+        assert_eq!((change.way, found), (way, words), "{}", change.request);
+    }
+    assert!(super::compare(&policy, &policy).is_empty());
 }
 
 #[test]

@@ -68,6 +68,15 @@ pub struct Rule {
     pub source: Option<Source>,
 }
 
+impl Rule {
+    /// `file:line`, where it was written down.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        let source = self.source.as_ref();
+        source.map(|source| format!("{}:{}", source.file, source.line))
+    }
+}
+
 /// The answer to one request: what to do, and the rule that says so.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +85,49 @@ pub struct Verdict<'p> {
     pub decision: Decision,
     /// The rule that gave it.
     pub rule: &'p Rule,
+    /// What packs that only watch would have made of it, where that is more restrictive.
+    pub watched: Option<&'p Rule>,
+}
+
+impl<'p> Verdict<'p> {
+    /// What a rule says by itself.
+    pub const fn of(rule: &'p Rule) -> Self {
+        Self::as_by(rule.decision, rule)
+    }
+
+    /// A decision that a rule led to.
+    pub const fn as_by(decision: Decision, rule: &'p Rule) -> Self {
+        Self {
+            decision,
+            rule,
+            watched: None,
+        }
+    }
+
+    /// The same answer, beside what a pack that only watches says.
+    pub fn beside(self, watched: Option<&'p Rule>) -> Self {
+        let more = |rule: &&Rule| rule.decision > self.watched.map_or(self.decision, |known| known.decision);
+        Self {
+            watched: watched.filter(more).or(self.watched),
+            ..self
+        }
+    }
+
+    /// The more restrictive of two answers about one thing.
+    pub fn stricter(self, other: Self) -> Self {
+        let (strict, loose) = if other.decision > self.decision {
+            (other, self)
+        } else {
+            (self, other)
+        };
+        strict.beside(loose.watched)
+    }
+
+    /// Whether nothing speaks against it, of packs that only watch either.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.decision == Decision::Allow && self.watched.is_none()
+    }
 }
 
 /// What is asked of a path.
@@ -214,13 +266,27 @@ pub struct Scope {
     pub home: PathBuf,
     /// `${tmp}`: the temporary folders (`/tmp`, `/var/tmp`, `$TMPDIR`), canonical.
     pub tmp: Vec<PathBuf>,
+    /// Whether patterns are kept as [`super::fold::folded`] spells them, for paths that are spelled so too.
+    pub fold: bool,
 }
 
 /// Whether decisions take effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// They do.
+    #[default]
     Enforce,
     /// They are recorded only.
     Audit,
+}
+
+impl Mode {
+    /// The name in packs and records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
 }

@@ -119,6 +119,11 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .unwrap_or_else(|| name.rsplit('/').next().unwrap_or(&name).to_owned());
     let policy = place.load(&options.policy, &profile, &agent, admits)?;
     let program = find_program(&name, &cwd)?;
+    // What a person says of the whole session holds for each pack.
+    let policy = match options.mode {
+        Some(_) => policy.in_one_mode(),
+        None => policy,
+    };
     let mode = options.mode.unwrap_or(policy.mode());
     let session_id = session_id()?;
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
@@ -133,7 +138,8 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         workspace: printable(workspace.as_os_str().as_bytes()),
         policy_digest: format!("sha256:{}", policy.digest()),
         packs: policy.packs().to_vec(),
-        mode: if mode == Mode::Enforce { "enforce" } else { "audit" }.to_owned(),
+        mode: mode.name().to_owned(),
+        watching: policy.watching(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let plan = plan(&options, &features, &profile, &policy, &program, &cwd)?;

@@ -109,18 +109,24 @@ impl Ended {
             .try_for_each(|group| super::socket::set_membership(self.0.0.as_fd(), *group, listens))
     }
 
-    /// Waits up to `timeout_ms` (-1: for ever) and tells of each socket that ended; false when none did. ENOBUFS when news were lost.
+    /// Waits up to `timeout_ms` (-1: for ever) and tells of all sockets that ended until now; false when none did. ENOBUFS when news were lost.
     pub fn next(&self, timeout_ms: i32, mut each: impl FnMut(u64, Bytes)) -> Result<bool, Errno> {
         if !super::socket::poll(self.0.0.as_fd(), libc::POLLIN, timeout_ms)? {
             return Ok(false);
         }
         let mut buf = [0u8; 4096];
-        self.0.receive(&mut buf, |message| {
-            if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
-                each(cookie, bytes);
+        loop {
+            let read = self.0.receive(&mut buf, libc::MSG_DONTWAIT, |message| {
+                if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
+                    each(cookie, bytes);
+                }
+            });
+            match read {
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => return Ok(true),
+                Err(errno) => return Err(errno),
             }
-        })?;
-        Ok(true)
+        }
     }
 }
 
@@ -154,7 +160,7 @@ impl Diag {
         self.send(&request)?;
         let mut found = None;
         let mut buf = vec![0u8; 4096];
-        self.receive(&mut buf, |message| found = cookie(message))?;
+        self.receive(&mut buf, 0, |message| found = cookie(message))?;
         Ok(found)
     }
 
@@ -166,7 +172,7 @@ impl Diag {
             let mut request = header(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, family)?;
             request.resize(HEADER + REQUEST, 0);
             self.send(&request)?;
-            while self.receive(&mut buf, |message| {
+            while self.receive(&mut buf, 0, |message| {
                 if field(message, SOURCE_PORT).map(u16::from_be_bytes) == Some(port) {
                     cookies.extend(cookie(message));
                 }
@@ -193,7 +199,7 @@ impl Diag {
         self.send(&request)?;
         let mut found = Vec::new();
         let mut buf = vec![0u8; 32768];
-        while self.receive(&mut buf, |message| found.extend(bound(message)))? {}
+        while self.receive(&mut buf, 0, |message| found.extend(bound(message)))? {}
         Ok(found)
     }
 
@@ -211,7 +217,7 @@ impl Diag {
                 states.fill(0xff);
             }
             self.send(&request)?;
-            while self.receive(&mut buf, |message| {
+            while self.receive(&mut buf, 0, |message| {
                 if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
                     each(cookie, bytes);
                 }
@@ -231,9 +237,9 @@ impl Diag {
     }
 
     /// One read of answers; whether more of a dump can follow.
-    fn receive(&self, buf: &mut [u8], mut each: impl FnMut(&[u8])) -> Result<bool, Errno> {
+    fn receive(&self, buf: &mut [u8], flags: i32, mut each: impl FnMut(&[u8])) -> Result<bool, Errno> {
         // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which outlives the call.
-        let got = unsafe { libc::recv(self.0.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        let got = unsafe { libc::recv(self.0.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) };
         let got = usize::try_from(check(got as libc::c_long)?).map_err(|_| Errno::EIO)?;
         let mut rest = buf.get(..got).unwrap_or_default();
         while rest.len() >= HEADER {

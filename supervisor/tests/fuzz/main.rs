@@ -1,12 +1,14 @@
 //! The fuzz targets without cargo-fuzz: each kept input of fuzz/seeds, and inputs that a seeded mutator makes of them.
 //!
-//! `CAVRA_FUZZ_RUNS` is how many for each target (1000), `CAVRA_SEED` where they come from (1).
+//! `CAVRA_FUZZ_RUNS` is how many for each target (1000), `CAVRA_SEED` where they come from (1). The parsers of policies, commands and addresses
+//! run for `CAVRA_FUZZ_SECONDS` (2) besides, from a seed that is each time another; the test command says 60.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers below a length")]
 
 mod targets;
 
 use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 /// SplitMix64.
 struct Random(u64);
@@ -54,22 +56,37 @@ fn number(name: &str, usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
-/// Runs `target` on the kept inputs of `name`, on `more`, and on what comes of them.
-fn run(name: &str, more: &[&[u8]], target: fn(&[u8])) {
+/// The kept inputs of a target, and `more`.
+fn inputs(name: &str, more: &[&[u8]]) -> Vec<Vec<u8>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(name);
     let mut inputs: Vec<Vec<u8>> = more.iter().map(|input| input.to_vec()).collect();
     for entry in std::fs::read_dir(&corpus).into_iter().flatten().flatten() {
         inputs.push(std::fs::read(entry.path()).unwrap());
     }
     assert!(inputs.len() > 2, "{} has no inputs", corpus.display());
-    inputs.iter().for_each(|input| target(input));
-    let mut random = Random(number("CAVRA_SEED", 1));
-    for _ in 0..number("CAVRA_FUZZ_RUNS", 1_000) {
+    inputs
+}
+
+/// Runs `target` on what comes of the inputs, as long as `goes_on` says so of the number of runs so far; returns it.
+fn mutate(name: &str, inputs: &[Vec<u8>], seed: u64, target: fn(&[u8]), goes_on: impl Fn(u64) -> bool) -> u64 {
+    let mut random = Random(seed);
+    let mut runs = 0;
+    while goes_on(runs) {
         let (one, other) = (random.below(inputs.len()), random.below(inputs.len()));
         let input = random.mutate(&inputs[one], &inputs[other]);
         let outcome = std::panic::catch_unwind(|| target(&input));
         assert!(outcome.is_ok(), "{name}: a claim fails for {}", input.escape_ascii());
+        runs += 1;
     }
+    runs
+}
+
+/// Runs `target` on the kept inputs of `name`, on `more`, and on what comes of them.
+fn run(name: &str, more: &[&[u8]], target: fn(&[u8])) {
+    let inputs = inputs(name, more);
+    inputs.iter().for_each(|input| target(input));
+    let limit = number("CAVRA_FUZZ_RUNS", 1_000);
+    mutate(name, &inputs, number("CAVRA_SEED", 1), target, |runs| runs < limit);
 }
 
 #[test]
@@ -123,5 +140,42 @@ fn the_session_is_given_its_own_resolver_alone() {
 
 #[test]
 fn any_arguments_are_answered_and_never_looser_than_their_line() {
-    run("argv", &[b"", b"x\0terraform\0apply"], targets::argv);
+    run("argv", ARGV, targets::argv);
+}
+
+#[test]
+fn an_address_has_one_meaning_wherever_it_stands() {
+    run("address", &[], targets::address);
+}
+
+const ARGV: &[&[u8]] = &[b"", b"x\0terraform\0apply"];
+
+/// A target: name, inputs, claim.
+type Parser = (&'static str, Vec<Vec<u8>>, fn(&[u8]));
+
+/// The three side by side, so that a minute each is a minute.
+#[test]
+fn policies_commands_and_addresses_hold_for_as_long_as_asked() {
+    let lasts = Duration::from_secs(number("CAVRA_FUZZ_SECONDS", 2));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = number("CAVRA_SEED", now.as_nanos() as u64);
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let shipped = std::fs::read_dir(policies).unwrap().flatten();
+    let shipped = shipped.map(|pack| std::fs::read(pack.path().join("policy.yaml")).unwrap());
+    let mut packs = inputs("packs", &[b"metadata: {id: x}\n"]);
+    packs.extend(shipped);
+    let targets: [Parser; 3] = [
+        ("packs", packs, targets::pack),
+        ("argv", inputs("argv", ARGV), targets::argv),
+        ("address", inputs("address", &[]), targets::address),
+    ];
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for (name, inputs, target) in &targets {
+            scope.spawn(move || {
+                let runs = mutate(name, inputs, seed, *target, |_| began.elapsed() < lasts);
+                assert!(runs > 0, "{name}: not one input in {} s", lasts.as_secs());
+            });
+        }
+    });
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use cavra::approvals::{Ask, ControlServer, Desk};
 use cavra::caller::memory::{CallerPath, strings as read_strings};
 use cavra::evidence::{Draft, Durability, Journal, Level, Opening, Verification, verify};
-use cavra::policy::{Command, Diagnostics, Nobody, Policy, Profile, Request, Scope, canonical_name, load};
+use cavra::policy::{
+    Address, Command, Diagnostics, NetOp, Nobody, Policy, Probe, Profile, Request, Scope, canonical_name, load,
+};
 use cavra::relay::readers::{requests, whole_hello};
 use cavra::resolver::readers::{addresses, question};
 use cavra::resolver::{Conf, Hosts};
@@ -24,7 +26,7 @@ fn place(name: &str) -> PathBuf {
     FOLDER.path().join(format!("{name}-{}", own_tid().0))
 }
 
-fn address<T>(of: &[T]) -> RemotePtr {
+fn pointer<T>(of: &[T]) -> RemotePtr {
     RemotePtr(of.as_ptr().addr() as u64)
 }
 
@@ -36,10 +38,10 @@ pub(crate) fn arrays(data: &[u8]) {
         .take(4_000)
         .map(|word| CString::new(word).unwrap())
         .collect();
-    let mut pointers: Vec<u64> = words.iter().map(|word| address(word.as_bytes_with_nul()).0).collect();
+    let mut pointers: Vec<u64> = words.iter().map(|word| pointer(word.as_bytes_with_nul()).0).collect();
     pointers.push(0);
     let mut total = 0;
-    match read_strings(own_tid(), address(&pointers), &mut total) {
+    match read_strings(own_tid(), pointer(&pointers), &mut total) {
         Ok(read) => assert_eq!(read, words),
         // One argument may have 128 KiB.
         Err(errno) => assert!(errno == nix::errno::Errno::E2BIG && data.len() > 131_000, "{errno}"),
@@ -54,12 +56,12 @@ pub(crate) fn arrays(data: &[u8]) {
             if word % 3 == 0 {
                 word
             } else {
-                address(&ended).0 + word % ended.len() as u64
+                pointer(&ended).0 + word % ended.len() as u64
             }
         })
         .chain([0])
         .collect();
-    if let Ok(read) = read_strings(own_tid(), address(&wild), &mut 0) {
+    if let Ok(read) = read_strings(own_tid(), pointer(&wild), &mut 0) {
         assert!(read.len() < wild.len());
     }
 }
@@ -68,7 +70,7 @@ pub(crate) fn arrays(data: &[u8]) {
 pub(crate) fn path(data: &[u8]) {
     let ended = [data, &[0]].concat();
     let wanted = data.split(|byte| *byte == 0).next().unwrap_or_default();
-    match CallerPath::read(own_tid(), address(&ended)) {
+    match CallerPath::read(own_tid(), pointer(&ended)) {
         Ok(path) => assert!(path.bytes() == wanted && wanted.len() < 4096),
         Err(errno) => assert!(
             errno == nix::errno::Errno::ENAMETOOLONG && wanted.len() >= 4096,
@@ -89,6 +91,7 @@ pub(crate) static CHAIN: LazyLock<Vec<u8>> = LazyLock::new(|| {
         policy_digest: "sha256:00".to_owned(),
         packs: vec!["p".to_owned()],
         mode: "enforce".to_owned(),
+        watching: Vec::new(),
         version: "0".to_owned(),
     };
     let journal = Journal::create(Some(&dir), &opening, Level::First).unwrap();
@@ -134,6 +137,7 @@ pub(crate) fn pack(data: &[u8]) {
             workspace: nowhere.into(),
             home: nowhere.into(),
             tmp: Vec::new(),
+            fold: false,
         },
         system_trees: &[],
         env: &|_| None,
@@ -281,6 +285,7 @@ fn alone(name: &str, text: &str) -> Result<Policy, Diagnostics> {
             workspace: nowhere.into(),
             home: nowhere.into(),
             tmp: Vec::new(),
+            fold: false,
         },
         system_trees: &[],
         env: &|_| None,
@@ -313,4 +318,70 @@ pub(crate) fn argv(data: &[u8]) {
         || plain.windows(14).any(|piece| piece == b"kubectl delete")
         || plain == b"npm publish";
     assert!(refused || !named, "{}", line.escape_ascii());
+}
+
+/// Any text as an address: asked for, it has one spelling, which means the same; in a pack, it is an entry or a named error, a block of it refuses
+/// it, and an allow of it allows nothing else.
+pub(crate) fn address(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let asked = Address::parse(&text);
+    if let Some(address) = asked.as_ref().filter(|address| !matches!(address, Address::Unix(_))) {
+        assert_eq!(
+            Address::parse(&address.to_string()).as_ref(),
+            Some(address),
+            "{address} of {text:?}"
+        );
+    }
+    let entry = serde_json::Value::from(&*text);
+    let policy = |name: &str, network: &str| {
+        alone(
+            name,
+            &format!("metadata: {{id: fuzz}}\nnetwork: {{{network}: [{entry}]}}\n"),
+        )
+    };
+    let loaded = (
+        policy("block.yaml", "default: allow, block"),
+        policy("allow.yaml", "default: block, allow"),
+    );
+    let (blocks, allows) = match loaded {
+        (Ok(blocks), Ok(allows)) => (blocks, allows),
+        (Err(error), Err(_)) => {
+            let drawn = error.to_string();
+            let steers = drawn.contains(|c: char| c.is_control() && c != '\n');
+            assert!(drawn.contains("block.yaml") && !steers, "{}", drawn.escape_debug());
+            return;
+        }
+        // An allow's path may have more to fulfil: what it reaches is the tree's to choose.
+        (Ok(_), Err(_)) if text.contains("unix:") => return,
+        _ => panic!("an entry to one list and none to the other: {text:?}"),
+    };
+    let decides = |policy: &Policy, address: &Address| {
+        let probe = Probe::Network(NetOp::Connect, address.clone());
+        probe.ask(policy, &Nobody).decision.name()
+    };
+    let Some(address) = asked else {
+        return;
+    };
+    if let Address::Unix(path) = &address {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'/';
+        if !path.starts_with('/') || path.contains("//") || path.ends_with('/') || !path.bytes().all(plain) {
+            return;
+        }
+    }
+    assert_eq!(
+        decides(&blocks, &address),
+        "block",
+        "a block of {text:?} lets {address} through"
+    );
+    for other in [
+        "198.51.100.77:443",
+        "udp:198.51.100.77:443",
+        "unrelated.example:443",
+        "unix:/run/other",
+    ] {
+        let other = Address::parse(other).unwrap();
+        if other != address {
+            assert_eq!(decides(&allows, &other), "block", "an allow of {text:?} allows {other}");
+        }
+    }
 }

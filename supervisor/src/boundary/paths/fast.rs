@@ -17,7 +17,6 @@ use crate::boundary::judge::Matter;
 use crate::boundary::{Call, Reply, Stop, fixed};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::Object;
-use crate::decision::Decision;
 use crate::policy::FileOp;
 use crate::sys::fs::{self, At, Kind, Stat, resolve as how};
 
@@ -196,7 +195,7 @@ fn attempt(call: &Call<'_>, open: &Open, path: &CStr, before: Option<&Stat>, kin
         return Ok(Tried::Not(None));
     }
     let verdict = call.verdict(FileOp::Read, path.to_bytes(), before);
-    if verdict.decision != Decision::Allow {
+    if !verdict.is_plain() {
         return Ok(Tried::Not(None));
     }
     // What lies there may be a FIFO by now: no thread of ours waits for its other side.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::boundary::{Call, Reply, Stop};
 use crate::caller::memory::{bytes, string};
 use crate::caller::resolve::{Last, Object};
+use crate::caller::rights;
 use crate::sys::fs::{self, Kind};
 use crate::sys::memory::{RemotePtr, read_exact};
 use crate::sys::process::{soft_limit, tgkill};
@@ -36,10 +37,11 @@ impl Call<'_> {
     }
 
     /// The object behind a descriptor.
-    fn held(&self, number: i32) -> Result<Object, Stop> {
+    pub(super) fn held(&self, number: i32) -> Result<Object, Stop> {
         let fd = self.view().start(number)?;
         let stat = fs::fstat(fd.as_fd())?;
-        let via = (number != libc::AT_FDCWD && self.task.is_path_only(number)).then_some(0);
+        let path_only = number != libc::AT_FDCWD && rights(self.duplicate(number)?.as_fd(), stat.id) == 0;
+        let via = path_only.then_some(0);
         Ok(Object { fd, stat, via })
     }
 
@@ -234,8 +236,8 @@ pub(in crate::boundary) fn utimensat(call: &Call<'_>) -> Result<Reply, Stop> {
     if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    // Without a path the descriptor itself is meant: futimens.
-    let object = if call.arg(1) == 0 {
+    // Without a path the descriptor itself is meant: futimens. The working folder is none.
+    let object = if call.arg(1) == 0 && call.int(0) != libc::AT_FDCWD {
         if flags != 0 {
             return Err(Errno::EINVAL.into());
         }
@@ -311,6 +313,10 @@ pub(in crate::boundary) fn fremovexattr(call: &Call<'_>) -> Result<Reply, Stop> 
     done(fs::removexattr(call.changed("removexattr")?.as_fd(), &name))
 }
 
+/// FS_IOC_SETFLAGS and FS_IOC32_SETFLAGS, and of their flags FS_CASEFOLD_FL; include/uapi/linux/fs.h.
+const SET_FLAGS: [u64; 2] = [0x4008_6602, 0x4004_6602];
+const CASEFOLD: u32 = 0x4000_0000;
+
 /// The requests that change an inode through a merely readable descriptor; the filter notifies no others.
 pub(in crate::boundary) fn ioctl(call: &Call<'_>) -> Result<Reply, Stop> {
     let request = call.arg(1) & 0xffff_ffff;
@@ -322,6 +328,11 @@ pub(in crate::boundary) fn ioctl(call: &Call<'_>) -> Result<Reply, Stop> {
     let mut data = vec![0u8; size.max(8)];
     let read = if request == 0x401c_5820 { size } else { 4 };
     read_exact(call.tid(), call.pointer(2), data.get_mut(..read).ok_or(Errno::EINVAL)?)?;
+    // A folder that begins to fold names would be one that the policy was not compiled for.
+    let flags = data.first_chunk().map_or(0, |flags| u32::from_ne_bytes(*flags));
+    if SET_FLAGS.contains(&request) && flags & CASEFOLD != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let fd = call.changed("ioctl")?;
     Ok(Reply::Value(fs::ioctl_write(fd.as_fd(), request, &mut data)?))
 }

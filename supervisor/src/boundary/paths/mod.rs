@@ -40,9 +40,13 @@ impl Call<'_> {
 
     /// The entry of a path whose last component is created, removed or renamed, and its canonical name.
     fn entry(&self, dirfd: i32, arg: usize) -> Result<Entry, Stop> {
-        let held = self.lookup(dirfd, arg, Last::Name)?;
+        Self::entry_of(self.lookup(dirfd, arg, Last::Name)?)
+    }
+
+    fn entry_of(held: Held) -> Result<Entry, Stop> {
         let Some((dir, last)) = held.entry else {
-            // `/`, `.` and `..`: they exist and have no entry of their own.
+            // `/`, `.` and `..`: they exist and have no entry of their own; of a file there are none.
+            held.existing()?;
             return Err(Errno::EBUSY.into());
         };
         let canonical = entry_name(dir.as_fd(), &last)?;

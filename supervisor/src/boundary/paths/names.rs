@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::NAMES;
 use crate::boundary::{Call, Reply, Stop};
 use crate::caller::memory::CallerPath;
-use crate::caller::resolve::{Last, Name, name};
+use crate::caller::resolve::{Held, Last, Name, name};
 use crate::policy::FileOp;
 use crate::sys::fs::{self, Kind};
 
@@ -147,16 +147,21 @@ fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) 
         return Err(Errno::EINVAL.into());
     }
     let path = call.path(old.1)?;
-    if path.bytes().is_empty() {
-        // Natively AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH, which nobody in the tree has.
-        return Err(Errno::ENOENT.into());
-    }
     let last = if flags & libc::AT_SYMLINK_FOLLOW != 0 {
         Last::Follow
     } else {
         Last::Keep
     };
-    let held = call.view().resolve(old.0, &path, last)?;
+    // Without a path a descriptor is meant, from Linux 6.10 on without a capability; before, its name below /proc does the same.
+    let held = if path.bytes().is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+        Held {
+            entry: None,
+            object: Some(call.held(old.0)?),
+            slash: false,
+        }
+    } else {
+        call.view().resolve(old.0, &path, last)?
+    };
     let entry_of_old = held.entry.as_ref().map(|(dir, last)| {
         Ok::<_, Errno>((
             dir.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?,

@@ -1,6 +1,6 @@
 //! open, openat, openat2, creat.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -226,14 +226,57 @@ fn lookup(call: &Call<'_>, open: &Open) -> Result<Held, Stop> {
 /// With resolve flags the kernel walks, on the supervisor's copy of the path and from the held folder; nothing has an effect yet.
 fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     let path = open.path.as_c_str();
+    if path.is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
     // An absolute path does not look at the descriptor, unless that is the root.
     let start = if path.to_bytes().starts_with(b"/") && open.resolve & how::IN_ROOT == 0 {
         None
     } else {
         Some(call.view().start(open.dirfd)?)
     };
-    let start = start.as_ref().map_or(At::Root, |start| At::Dir(start.as_fd()));
+    let (mut start, mut path) = (start, path.to_owned());
+    for _ in 0..LINKS_MAX {
+        match scoped_step(call, open, last, start.as_ref(), &path)? {
+            Step::Held(held) => return Ok(held),
+            Step::Dangling(dir, target) => {
+                start = (!target.to_bytes().starts_with(b"/")).then_some(dir);
+                path = target;
+            }
+        }
+    }
+    Err(Errno::ELOOP.into())
+}
+
+/// Symbolic links in one resolution; MAXSYMLINKS, include/linux/namei.h.
+const LINKS_MAX: u32 = 40;
+
+/// What one walk came to.
+enum Step {
+    Held(Held),
+    /// The last component is a link in this folder, and nothing is where it leads: that is to be created.
+    Dangling(OwnedFd, CString),
+}
+
+fn scoped_step(call: &Call<'_>, open: &Open, last: Last, start: Option<&OwnedFd>, path: &CStr) -> Result<Step, Stop> {
+    let start = start.map_or(At::Root, |start| At::Dir(start.as_fd()));
     let resolve = open.resolve | how::NO_MAGICLINKS;
+    let way = |bytes| {
+        let (parent, last) = split(bytes);
+        let dir = fs::open(start, &call.c(parent)?, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
+        Ok::<_, Stop>((dir, last))
+    };
+    if let Some(bytes) = path.to_bytes().strip_suffix(b"/")
+        && open.has(libc::O_CREAT)
+    {
+        let bytes = bytes.get(..=bytes.iter().rposition(|byte| *byte != b'/').unwrap_or(0));
+        let (dir, last) = way(bytes.unwrap_or_default())?;
+        if !is_dots(last) {
+            // No file has such a name, whatever is there.
+            fs::may(dir.as_fd(), libc::X_OK)?;
+            return Err(Errno::EISDIR.into());
+        }
+    }
     let keep = if last == Last::Keep { libc::O_NOFOLLOW } else { 0 };
     match fs::open(start, path, libc::O_PATH | keep, 0, resolve) {
         Ok(fd) => {
@@ -245,39 +288,32 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
                 let there = held.object.as_ref().map(|object| fs::name_of(object.fd.as_fd()));
                 return match there.transpose()? {
                     Some(path) if !path.starts_with(b"/proc/") => Err(Errno::ELOOP.into()),
-                    _ => Ok(held),
+                    _ => Ok(Step::Held(held)),
                 };
             }
-            Ok(Held {
+            Ok(Step::Held(Held {
                 entry: None,
                 object: Some(Object { fd, stat, via: None }),
                 slash: false,
-            })
+            }))
         }
         Err(Errno::ENOENT) if open.has(libc::O_CREAT) => {
-            let bytes = path.to_bytes();
-            let cut = memchr::memrchr(b'/', bytes);
-            let (parent, last) = match cut {
-                Some(0) => (&b"/"[..], bytes.get(1..).unwrap_or_default()),
-                Some(cut) => (
-                    bytes.get(..cut).unwrap_or_default(),
-                    bytes.get(cut + 1..).unwrap_or_default(),
-                ),
-                None => (&b"."[..], bytes),
-            };
-            if last.is_empty() || last == b"." || last == b".." {
+            let (dir, last) = way(path.to_bytes())?;
+            if is_dots(last) {
                 return Err(Errno::ENOENT.into());
             }
-            let parent = call.c(parent)?;
-            let dir = fs::open(start, &parent, libc::O_PATH | libc::O_DIRECTORY, 0, resolve)?;
             let last = call.c(last)?;
             match fs::open(At::Dir(dir.as_fd()), &last, libc::O_PATH | libc::O_NOFOLLOW, 0, 0) {
-                Err(Errno::ENOENT) => Ok(Held {
+                Err(Errno::ENOENT) => Ok(Step::Held(Held {
                     entry: Some((dir, last)),
                     object: None,
                     slash: false,
-                }),
-                // A dangling link, or something that has just come.
+                })),
+                // A dangling link, or something that has just come. Where a target is bound to the scope that the walk began in, it is not followed.
+                Ok(link) if open.resolve & !(how::NO_MAGICLINKS | how::CACHED) == 0 => {
+                    let target = fs::readlink(At::Dir(link.as_fd()), c"")?;
+                    Ok(Step::Dangling(dir, call.c(&target)?))
+                }
                 Ok(_) => Err(Errno::ELOOP.into()),
                 Err(errno) => Err(errno.into()),
             }
@@ -286,7 +322,28 @@ fn scoped(call: &Call<'_>, open: &Open, last: Last) -> Result<Held, Stop> {
     }
 }
 
+/// The folder of a path without a slash at its end, and the last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'/', path) {
+        Some(0) => (b"/", path.get(1..).unwrap_or_default()),
+        Some(cut) => (
+            path.get(..cut).unwrap_or_default(),
+            path.get(cut + 1..).unwrap_or_default(),
+        ),
+        None => (b".", path),
+    }
+}
+
+/// Whether a last component names no entry.
+fn is_dots(last: &[u8]) -> bool {
+    matches!(last, b"" | b"." | b"..")
+}
+
 fn existing(call: &Call<'_>, open: &Open, held: Held, met: Option<&CStr>) -> Result<Reply, Stop> {
+    let is_dir = |object: &Object| object.stat.kind() == Kind::Dir;
+    if open.path.bytes().ends_with(b"/.") && !held.object.as_ref().is_none_or(is_dir) {
+        return Err(Errno::ENOTDIR.into());
+    }
     if open.has(libc::O_CREAT) && open.has(libc::O_EXCL) && !open.has(TMPFILE_BIT) {
         return Err(Errno::EEXIST.into());
     }
@@ -295,13 +352,11 @@ fn existing(call: &Call<'_>, open: &Open, held: Held, met: Option<&CStr>) -> Res
     }
     let object = held.existing()?;
     let kind = object.stat.kind();
+    if open.has(libc::O_DIRECTORY) && kind != Kind::Dir {
+        return Err(Errno::ENOTDIR.into());
+    }
     if kind == Kind::Symlink {
-        return Err(if open.has(libc::O_DIRECTORY) {
-            Errno::ENOTDIR
-        } else {
-            Errno::ELOOP
-        }
-        .into());
+        return Err(Errno::ELOOP.into());
     }
     if kind == Kind::Dir && !open.has(TMPFILE_BIT) && (open.writes() || open.has(libc::O_CREAT)) {
         return Err(Errno::EISDIR.into());

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::{Entry, NAMES};
 use crate::boundary::{Call, Reply, Stop};
-use crate::caller::resolve::Name;
+use crate::caller::resolve::{Held, Last, Name};
 use crate::policy::FileOp;
 use crate::sys::fs::{self, Kind};
 
@@ -32,21 +32,19 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
     if flags & !known != 0 || flags & known == known {
         return Err(Errno::EINVAL.into());
     }
-    // The way to both is gone before either's last component is looked at.
-    let busy = |entry: &Result<Entry, Stop>| matches!(entry, Err(Stop::Errno(Errno::EBUSY)));
-    let (from, to) = (call.entry(old.0, old.1), call.entry(new.0, new.1));
-    if busy(&from) && !busy(&to) {
-        to?;
-        return Err(Errno::EBUSY.into());
-    }
-    let from = from?;
-    if busy(&to) && flags & libc::RENAME_NOREPLACE != 0 {
-        return Err(Errno::EEXIST.into());
-    }
-    let to = to?;
-    if fs::fstat(from.dir.as_fd())?.id.dev != fs::fstat(to.dir.as_fd())?.id.dev {
+    // The way to both is gone before either's last component is looked at; do_renameat2, fs/namei.c.
+    let from = call.lookup(old.0, old.1, Last::Name)?;
+    let to = call.lookup(new.0, new.1, Last::Name)?;
+    if device(&from)? != device(&to)? {
         return Err(Errno::EXDEV.into());
     }
+    if from.entry.is_none() {
+        return Err(Errno::EBUSY.into());
+    }
+    if to.entry.is_none() && flags & libc::RENAME_NOREPLACE != 0 {
+        return Err(Errno::EEXIST.into());
+    }
+    let (from, to) = (Call::entry_of(from)?, Call::entry_of(to)?);
     if from.object.is_none() {
         return Err(Errno::ENOENT.into());
     }
@@ -95,6 +93,16 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
     }
     act()?;
     Ok(Reply::Value(0))
+}
+
+/// The device of the folder that a name is in. ENOTDIR for `.` of a file.
+fn device(held: &Held) -> Result<u64, Stop> {
+    match (&held.entry, &held.object) {
+        (Some((dir, _)), _) => Ok(fs::fstat(dir.as_fd())?.id.dev),
+        (None, Some(object)) if held.slash && object.stat.kind() != Kind::Dir => Err(Errno::ENOTDIR.into()),
+        (None, Some(object)) => Ok(object.stat.id.dev),
+        (None, None) => Err(Errno::ENOENT.into()),
+    }
 }
 
 /// Read and write at the old name, write at the new.

@@ -6,8 +6,11 @@ use clap::Args;
 
 use super::super::{FAILED, Said, Style};
 use super::{Session, shown};
+use crate::decision::Decision;
 use crate::evidence::{Record, sessions};
-use crate::policy::{Address, Because, Change, Changes, FileOp, Named, NetOp, Place, Probe, Way, compare, unprintable};
+use crate::policy::{
+    Address, Because, Change, Changes, FileOp, Mode, Named, NetOp, Place, Probe, Way, compare, unprintable,
+};
 use crate::text::harmless;
 
 /// The exit status when all that changes is tightened.
@@ -91,8 +94,9 @@ impl Simulate {
                 program: Some(record.exe.as_str()).filter(|exe| !exe.is_empty()),
                 below: &[],
             };
-            let new = probe.ask(&policy, &by);
-            changes.add(&probe, old, as_recorded(record), new.decision, Because::of(new.rule));
+            // Records of a session that only watched hold what would have been, so that is compared with what would be.
+            let new = Because::met(probe.ask(&policy, &by), Mode::Enforce);
+            changes.add(&probe, as_recorded(record, old), new);
         }
         let mut said = report(&changes.finish(), self.json, style)?;
         if !self.json {
@@ -124,9 +128,28 @@ fn probe(record: &Record, place: &Place) -> Option<Probe> {
     }
 }
 
-fn as_recorded(record: &Record) -> Because {
-    Because {
-        decision: record.decision.map(|decision| decision.to_string()).unwrap_or_default(),
+/// What the session met, told as [`Because::met`] tells it.
+fn as_recorded(record: &Record, decision: Decision) -> (Decision, Because) {
+    let watched = record.would_have.as_ref();
+    let watched = watched.filter(|would| decision == Decision::Allow && would.decision > Decision::AuditOnly);
+    if let Some(would) = watched {
+        let because = Because {
+            decision: Decision::AuditOnly.to_string(),
+            would_be: Some(would.decision.to_string()),
+            rule_id: would.rule_id.clone(),
+            severity: would.severity.name(),
+            layer: "recorded",
+            policy_pack: would.policy_pack.clone(),
+            source: would.source.clone(),
+            pattern: String::new(),
+            reason: would.reason.clone(),
+            approver_group: None,
+        };
+        return (Decision::AuditOnly, because);
+    }
+    let because = Because {
+        decision: decision.to_string(),
+        would_be: None,
         rule_id: record.rule_id.clone(),
         severity: record.severity.map_or("", |severity| severity.name()),
         layer: "recorded",
@@ -135,7 +158,8 @@ fn as_recorded(record: &Record) -> Because {
         pattern: String::new(),
         reason: record.reason.clone(),
         approver_group: record.approver_group.clone(),
-    }
+    };
+    (decision, because)
 }
 
 /// What changes, for people or programs; the status tells what is loosened.
@@ -189,8 +213,12 @@ fn side(name: &str, because: &Because) -> String {
         "" => String::new(),
         pattern => format!(" `{pattern}`"),
     };
+    let would = because.would_be.as_deref();
+    let would = would.map_or_else(String::new, |would| {
+        format!(", would be {would}: the pack only watches")
+    });
     format!(
-        "    {name} {}{} ({})\n",
+        "    {name} {}{} ({}){would}\n",
         harmless(&because.rule_id),
         harmless(&pattern),
         harmless(place)

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::{FAILED, Said, Style};
 use super::Session;
-use crate::policy::{Address, Because, Explanation, FileOp, Named, NetOp, Probe};
+use crate::policy::{Address, Because, Explanation, FileOp, Mode, Named, NetOp, Probe};
 use crate::text::harmless;
 
 pub(super) const EXAMPLES: &str = "\
@@ -128,11 +128,23 @@ fn draw(request: &str, explanation: &Explanation, style: Style) -> String {
     };
     let mut text = format!("{}: {word}\n", harmless(request));
     text += &because(answer, "  ");
+    if let Some(would) = &explanation.would_have {
+        let _ = writeln!(
+            text,
+            "  would be    {} if {} did not only watch:",
+            style.yellow(&would.decision),
+            harmless(&would.policy_pack)
+        );
+        text += &because(would, "    ");
+    }
     for said in &explanation.packs {
-        let line = match &said.because {
+        let mut line = match &said.because {
             Some(because) => format!("{} by {}", because.decision, because.rule_id),
             None => "abstains".to_owned(),
         };
+        if said.mode == Mode::Audit.name() {
+            line += " (only watches)";
+        }
         // Writing to a String does not fail.
         let _ = writeln!(
             text,

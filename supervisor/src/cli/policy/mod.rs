@@ -150,6 +150,14 @@ fn check(packs: &[String], strict: bool, session: &Session, style: Style) -> Res
     for warning in &warnings {
         out += &format!("{} {}\n", style.yellow("warning:"), crate::text::harmless(warning));
     }
+    if policy.mode() == policy::Mode::Audit {
+        let text = "all of these packs only watch (`mode: audit`), so a session with them refuses nothing";
+        out += &format!("{} {text}\n", style.yellow("note:"));
+    }
+    for pack in policy.watching() {
+        let text = "only watches (`mode: audit`): what it refuses is done, and recorded as what would have been";
+        out += &format!("{} {} {text}\n", style.yellow("note:"), crate::text::harmless(&pack));
+    }
     for pack in policy.packs() {
         out += &format!("{} {}\n", style.green("ok"), crate::text::harmless(pack));
     }
