@@ -40,6 +40,8 @@ pub(super) struct Direct {
 struct Awaited {
     /// By the socket's cookie.
     going: HashMap<u64, Going>,
+    /// How many have ended and are being told of.
+    telling: usize,
     /// Whether news come.
     listens: bool,
 }
@@ -65,8 +67,23 @@ impl Direct {
         true
     }
 
+    /// One that has ended, to be told of; [`Self::told`] afterwards.
     fn end(&self, cookie: u64) -> Option<Going> {
-        self.lock().going.remove(&cookie)
+        let mut known = self.lock();
+        let going = known.going.remove(&cookie)?;
+        known.telling += 1;
+        Some(going)
+    }
+
+    fn told(&self) {
+        let mut known = self.lock();
+        known.telling = known.telling.saturating_sub(1);
+    }
+
+    /// Whether every connection so far was told of.
+    fn settled(&self) -> bool {
+        let known = self.lock();
+        known.going.is_empty() && known.telling == 0
     }
 
     /// Has no more news come, where no connection goes on.
@@ -130,6 +147,7 @@ impl Boundary {
         let going = self.direct.end(cookie);
         if let Some(going) = &going {
             self.direct_ended(going, bytes);
+            self.direct.told();
         }
         going.is_some()
     }
@@ -137,10 +155,10 @@ impl Boundary {
     /// Gives an account of what still goes on. The tree has ended; its sockets may take a moment to follow.
     pub(super) fn end_direct(&self) {
         let until = Instant::now() + LAST_NEWS;
-        while !self.direct.lock().going.is_empty() && Instant::now() < until {
+        while !self.direct.settled() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(2));
         }
-        if self.direct.lock().going.is_empty() {
+        if self.direct.settled() {
             return;
         }
         let mut found = Vec::new();
