@@ -42,6 +42,7 @@ fn policy() -> Policy {
             workspace: nowhere.into(),
             home: nowhere.into(),
             tmp: Vec::new(),
+            fold: false,
         },
         system_trees: &["/usr".into()],
         env: &|_| None,

@@ -34,6 +34,7 @@ fn policy(file: &Path) -> Policy {
             workspace: "/home/user/src/project".into(),
             home: "/home/user".into(),
             tmp: vec!["/tmp".into(), "/var/tmp".into()],
+            fold: false,
         },
         system_trees: &["/usr", "/lib", "/opt", "/etc/ssl", "/proc", "/sys"].map(Into::into),
         env: &|_| None,

@@ -26,6 +26,7 @@ fn a_decision_allocates_nothing() {
             workspace: "/ws".into(),
             home: "/home/u".into(),
             tmp: vec!["/tmp".into()],
+            fold: false,
         },
         system_trees: &["/usr".into()],
         env: &|_| None,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod ending;
 mod environment;
+mod folding;
 mod killed;
 mod status;
 mod terminal;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         ])
         .root(cases![
             ending::as_process_one_it_reaps_and_forwards,
+            folding::a_rule_holds_in_each_spelling_that_the_file_system_takes,
             bad_input::a_full_disk_stops_the_start,
             bad_input::a_disk_that_fills_stops_what_owes_a_record,
         ])

@@ -11,6 +11,7 @@ mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
+mod kinds;
 mod links;
 mod listeners;
 mod messages;
@@ -35,7 +36,7 @@ use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
-use crate::policy::{FileOp, Mode, Policy};
+use crate::policy::{FileOp, Mode, Policy, folded};
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
@@ -116,13 +117,19 @@ impl Boundary {
             .map(|path| real(&path))
             .collect();
         let mounts = mounts::Mounts::read();
-        let own_folders = mounts.with_others(own_folders);
+        let spellings = |mut paths: Vec<Vec<u8>>| {
+            if policy.folds() {
+                paths.extend(paths.iter().map(|path| folded(path)).collect::<Vec<_>>());
+            }
+            paths
+        };
+        let own_folders = spellings(mounts.with_others(own_folders));
         let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
         let policy_folders = [own_policy]
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
-        let policy_folders = mounts.with_others(policy_folders);
+        let policy_folders = spellings(mounts.with_others(policy_folders));
         let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
@@ -157,12 +164,15 @@ impl Boundary {
 impl Boundary {
     /// Whether a path is the session's own evidence or state, or, for writing, this policy or the next one's place (I5, I10).
     fn out_of_reach(&self, path: &[u8], op: FileOp) -> bool {
-        let below = |folder: &[u8]| {
-            path.strip_prefix(folder)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        let reached = |path: &[u8]| {
+            let below = |folder: &[u8]| {
+                path.strip_prefix(folder)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            };
+            self.own_folders.iter().any(|folder| below(folder))
+                || op.changes() && self.policy_folders.iter().any(|folder| below(folder))
         };
-        self.own_folders.iter().any(|folder| below(folder))
-            || op.changes() && self.policy_folders.iter().any(|folder| below(folder))
+        reached(path) || self.policy.folds() && reached(&folded(path))
     }
 
     /// Whether moving or removing a path would take one of the session's own folders with it.
@@ -174,7 +184,10 @@ impl Boundary {
                 .chain(&self.policy_folders)
                 .any(|folder| folder.starts_with(&prefix))
         };
-        carries(path) || self.mounts.others(path).iter().any(|other| carries(other))
+        let spelled = self.policy.folds().then(|| folded(path));
+        carries(path)
+            || spelled.is_some_and(|path| carries(&path))
+            || self.mounts.others(path).iter().any(|other| carries(other))
     }
 
     /// Whether rules answer for all below `old` as for all below `new`, under each of their paths.

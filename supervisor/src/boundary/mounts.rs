@@ -6,6 +6,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::text::unescaped;
+
 /// Other paths of one file that are looked at.
 const PATHS_MAX: usize = 16;
 
@@ -138,26 +140,6 @@ fn layers(options: &[u8]) -> Vec<Vec<u8>> {
         .flat_map(|list| list.split(|byte| *byte == b':').map(unescaped).collect::<Vec<_>>())
         .filter(|layer| layer.starts_with(b"/"))
         .collect()
-}
-
-/// `\ooo` of three octal digits is a byte.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                out.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

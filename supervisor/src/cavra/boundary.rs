@@ -24,6 +24,7 @@ impl Boundary {
             workspace: WORKSPACE.into(),
             home: "/nowhere/home".into(),
             tmp: vec!["/tmp".into()],
+            fold: false,
         };
         let mut profile = Profile::load(Some("default"), "", &[])?;
         profile.needs = policy::Needs::default();

@@ -288,7 +288,10 @@ fn callers(found: &Findings) -> Check {
         return Check::full(ID, "memory, descriptors and execs of own children can be read");
     }
     let consequence = "callers' arguments can not be read or their execs not verified: no session can start";
-    let remedy = if found.around.container.is_some() || found.around.filters > 0 {
+    let remedy = if found.around.tracer != 0 && access.seize == Err(Errno::EPERM) {
+        "a tracer (strace -f, gdb) follows this process's children, and each can have but one: start without it, and attach it to the \
+         supervisor alone"
+    } else if found.around.container.is_some() || found.around.filters > 0 {
         ALLOWED
     } else {
         "see yama.ptrace_scope; else a security module forbids it"
@@ -357,6 +360,7 @@ mod tests {
                 uid: 1000,
                 ptrace_scope: None,
                 filters: 0,
+                tracer: 0,
                 no_new_privs: false,
                 container: None,
                 state: Ok("/home/ann/.local/state/cavra".into()),
@@ -384,7 +388,16 @@ mod tests {
     #[test]
     fn each_lack_has_its_row_and_its_way_out() {
         type Lack = fn(&mut Findings);
-        let rows: [(Lack, &str, State, &str); 16] = [
+        let rows: [(Lack, &str, State, &str); 17] = [
+            (
+                |f| {
+                    f.around.tracer = 7;
+                    f.access.as_mut().unwrap().seize = Err(Errno::EPERM);
+                },
+                "callers",
+                State::Missing,
+                "without it",
+            ),
             (
                 |f| f.around.state = Err("/: Permission denied".to_owned()),
                 "state",

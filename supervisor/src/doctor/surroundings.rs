@@ -16,6 +16,8 @@ pub struct Surroundings {
     pub ptrace_scope: Option<u8>,
     /// Filters on this process.
     pub filters: u32,
+    /// Who traces this process, 0 for nobody.
+    pub tracer: i32,
     /// `NoNewPrivs` of this process.
     pub no_new_privs: bool,
     /// A hint that this is a container, and which.
@@ -49,6 +51,7 @@ impl Surroundings {
             machine: text(name.as_ref().map(nix::sys::utsname::UtsName::machine)),
             ptrace_scope: scope.and_then(|scope| scope.trim().parse().ok()),
             filters: member("Seccomp_filters").parse().unwrap_or(0),
+            tracer: member("TracerPid").parse().unwrap_or(0),
             no_new_privs: member("NoNewPrivs") == "1",
             container: container(),
             state: state(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::commands::{Meaning, PushTarget, Table, meaning};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
+use super::fold::folded;
 use super::matcher::Rules;
 use super::network::Entry;
 use super::pattern::{Glob, is_below};
@@ -38,6 +39,8 @@ pub struct Policy {
     pub(super) mode: Mode,
     /// Whether packs that only watch are told apart from those that enforce: not where one mode holds for all of them.
     pub(super) apart: bool,
+    /// The same, for paths in the one spelling that file systems without regard to case take for all others.
+    pub(super) folded: Option<Box<Self>>,
     /// Files that the policy was read from, and folders in which the next session looks for its own.
     pub(super) reserved: Vec<Vec<u8>>,
 }
@@ -62,18 +65,53 @@ impl Policy {
 
     /// The answer for a path.
     pub fn file(&self, op: FileOp, path: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        self.whole().file(op, path, by)
+        let verdict = self.whole().file(op, path, by);
+        match &self.folded {
+            None => verdict,
+            Some(policy) => verdict.stricter(policy.file(op, &folded(path), by)),
+        }
     }
 
     /// The answer for listing a folder's names: refused where a rule matches it or all that is below it, or where a default does and
     /// nothing below can be read either.
     pub fn names(&self, dir: &[u8], by: &dyn Subject) -> Verdict<'_> {
-        self.whole().names(dir, by)
+        let verdict = self.whole().names(dir, by);
+        match &self.folded {
+            None => verdict,
+            Some(policy) => verdict.stricter(policy.names(&folded(dir), by)),
+        }
     }
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        self.whole().command(&meaning(&self.table, command), by)
+        let answer = |command: &Command<'_>| self.whole().command(&meaning(&self.table, command), by);
+        if self.folded.is_none() {
+            return answer(command);
+        }
+        // Programs are found by any spelling, arguments mean what they say.
+        let file = folded(command.file);
+        let chain: Vec<Vec<u8>> = command.chain.iter().map(|path| folded(path)).collect();
+        let spelled = Command {
+            file: &file,
+            chain: chain.iter().map(Vec::as_slice).collect(),
+            ..command.clone()
+        };
+        answer(command).stricter(answer(&spelled))
+    }
+
+    /// With a twin that was compiled for folded paths: the stricter of both answers counts.
+    #[must_use]
+    pub fn also_folded(self, twin: Self) -> Self {
+        Self {
+            folded: Some(Box::new(twin)),
+            ..self
+        }
+    }
+
+    /// Whether a file system of this session takes several spellings for one name.
+    #[must_use]
+    pub fn folds(&self) -> bool {
+        self.folded.is_some()
     }
 
     /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.
@@ -102,7 +140,11 @@ impl Policy {
     /// One mode for the whole session, whatever packs say of themselves: each answers as the others do.
     #[must_use]
     pub fn in_one_mode(self) -> Self {
-        Self { apart: false, ..self }
+        Self {
+            apart: false,
+            folded: self.folded.map(|twin| Box::new(twin.in_one_mode())),
+            ..self
+        }
     }
 
     /// Ids of the packs that only watch, beside others that enforce.
@@ -132,6 +174,13 @@ impl Policy {
     /// Whether moving a folder keeps each rule's answer for everything below it.
     #[must_use]
     pub fn same_below(&self, old: &[u8], new: &[u8]) -> bool {
+        if self
+            .folded
+            .as_ref()
+            .is_some_and(|twin| !twin.same_below(&folded(old), &folded(new)))
+        {
+            return false;
+        }
         let (old, new) = ([old, b"/"].concat(), [new, b"/"].concat());
         let same = |globs: &[Glob]| globs.iter().all(|glob| glob.same_below(&old, &new));
         self.in_system(&old) == self.in_system(&new)

@@ -103,6 +103,7 @@ mod tests {
             workspace: root.clone(),
             home: "/nonexistent".into(),
             tmp: vec![],
+            fold: false,
         };
         for (pattern, wanted) in [
             ("link/**", Some("real/**")),

@@ -9,6 +9,7 @@ use super::commands::Table;
 use super::compile::{Compiled, Maker, Session, group};
 use super::diagnostics::{Code, Diagnostics};
 use super::engine::{Needs, Policy};
+use super::fold::folded_if;
 use super::network::Entry;
 use super::node::Node;
 use super::pack::{Admits, BUILTIN, Library, Part};
@@ -93,7 +94,10 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
     for part in &parts {
         hash.update(part.sha256.as_bytes());
     }
-    let path = |path: &PathBuf| std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
+    let path = |path: &PathBuf| {
+        let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        folded_if(request.scope.fold, path).into_owned()
+    };
     let own = [&request.scope.workspace, &request.scope.home];
     Ok(Policy {
         packs,
@@ -101,6 +105,7 @@ pub fn load(request: &Request<'_>) -> Result<Policy, Diagnostics> {
         table,
         system: request.system_trees.iter().map(path).collect(),
         own: own.into_iter().chain(&request.scope.tmp).map(path).collect(),
+        folded: None,
         fallback: fallback(),
         metadata: rule(
             "boundary.metadata.block",

@@ -447,6 +447,7 @@ mod tests {
             workspace: "/ws".into(),
             home: "/h".into(),
             tmp: vec![],
+            fold: false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::fold::folded_if;
 use super::links;
 use super::types::Scope;
 use crate::decision::Decision;
@@ -269,7 +270,7 @@ pub(crate) fn expand(text: &str, scope: &Scope, role: Role) -> Result<Vec<Glob>,
         let path = if path.is_empty() { b"/".to_vec() } else { path };
         let glob = |text: &[u8]| Glob {
             system: !relative,
-            ..Glob::new(text, newlines)
+            ..Glob::new(&folded_if(scope.fold, text), newlines)
         };
         if folder {
             globs.push(glob(&[&path[..], b"/*"].concat()));
@@ -355,6 +356,7 @@ mod tests {
             workspace: "/ws".into(),
             home: "/home/u".into(),
             tmp: vec!["/tmp".into(), "/var/tmp".into()],
+            fold: false,
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostics::Diagnostics;
 use super::engine::Policy;
+use super::fold;
 use super::load::{Request, load};
 use super::pack::Admits;
 use super::profile::Profile;
@@ -39,6 +40,8 @@ pub struct Place {
     /// The workspace's own pack.
     pub repository: PathBuf,
     system_trees: Vec<PathBuf>,
+    /// Whether a file system here takes several spellings for one name.
+    folds: bool,
 }
 
 impl Place {
@@ -49,7 +52,13 @@ impl Place {
         let configuration = scope.home.join(".config/cavra");
         let named = std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
         let search = [configuration.join("policies"), PathBuf::from("/etc/cavra/policies")];
+        let own: Vec<&Path> = [&scope.workspace, &scope.home]
+            .into_iter()
+            .chain(&scope.tmp)
+            .map(PathBuf::as_path)
+            .collect();
         Self {
+            folds: fold::is_around(&own),
             search: named.map(PathBuf::from).into_iter().chain(search).collect(),
             profiles: vec![configuration.join("profiles"), PathBuf::from("/etc/cavra/profiles")],
             repository: workspace.join(".cavra/policy.yaml"),
@@ -90,7 +99,7 @@ impl Place {
         agent: &str,
         admits: Option<&Admits<'_>>,
     ) -> Result<Policy, Diagnostics> {
-        load(&Request {
+        let request = Request {
             launch,
             profile,
             machine_dir,
@@ -101,7 +110,19 @@ impl Place {
             env: &|name| std::env::var(name).ok(),
             agent,
             admits,
-        })
+        };
+        let policy = load(&request)?;
+        if !self.folds {
+            return Ok(policy);
+        }
+        let scope = Scope {
+            fold: true,
+            ..self.scope.clone()
+        };
+        Ok(policy.also_folded(load(&Request {
+            scope: &scope,
+            ..request
+        })?))
     }
 }
 
@@ -123,5 +144,6 @@ fn scope(workspace: &Path) -> Scope {
         workspace: workspace.to_path_buf(),
         home: real(home),
         tmp,
+        fold: false,
     }
 }

@@ -15,6 +15,7 @@ fn scope() -> Scope {
         workspace: "/ws".into(),
         home: "/h".into(),
         tmp: vec!["/t".into()],
+        fold: false,
     }
 }
 

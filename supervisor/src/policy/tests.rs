@@ -31,6 +31,7 @@ impl Machine {
                 workspace: root.join("ws"),
                 home: root.join("home"),
                 tmp: vec![root.join("tmp")],
+                fold: false,
             },
             system: vec!["/usr".into(), "/etc/ssl".into()],
             profile: Profile {

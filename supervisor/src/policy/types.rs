@@ -266,6 +266,8 @@ pub struct Scope {
     pub home: PathBuf,
     /// `${tmp}`: the temporary folders (`/tmp`, `/var/tmp`, `$TMPDIR`), canonical.
     pub tmp: Vec<PathBuf>,
+    /// Whether patterns are kept as [`super::fold::folded`] spells them, for paths that are spelled so too.
+    pub fold: bool,
 }
 
 /// Whether decisions take effect.

@@ -48,8 +48,8 @@ const INFO: u16 = 2;
 const RECEIVED: usize = 128;
 const SENT: usize = 200;
 const SENT_AGAIN: usize = 208;
-/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY as bits; include/uapi/linux/sock_diag.h.
-const ENDED: u32 = 1 | 1 << 2;
+/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY; include/uapi/linux/sock_diag.h.
+const ENDED: [i32; 2] = [1, 3];
 /// Bytes of news that the kernel keeps for a slow reader.
 const NEWS_MAX: i32 = 1 << 20;
 
@@ -87,33 +87,46 @@ impl Bytes {
 pub struct Ended(Diag);
 
 impl Ended {
-    /// Listens from now on.
-    pub fn listen() -> Result<Self, Errno> {
+    /// Opens the way that news come by; none do yet.
+    pub fn open() -> Result<Self, Errno> {
         let diag = Diag::open()?;
         let mut address = [0u8; 12];
         let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
-        let (head, groups) = address.split_at_mut(8);
-        head.iter_mut()
+        address
+            .iter_mut()
             .zip(family.to_ne_bytes())
             .for_each(|(to, from)| *to = from);
-        groups.copy_from_slice(&ENDED.to_ne_bytes());
+        // Without a number of its own the socket counts as the kernel's, which sends nothing to itself (do_one_broadcast, net/netlink/af_netlink.c).
         super::socket::bind(diag.0.as_fd(), &address)?;
         super::socket::set_option(diag.0.as_fd(), libc::SO_RCVBUF, NEWS_MAX)?;
         Ok(Self(diag))
     }
 
-    /// Waits up to `timeout_ms` (-1: for ever) and tells of each socket that ended; false when none did. ENOBUFS when news were lost.
+    /// Whether news come. Each wakes the reader, whoever on the machine closes a connection.
+    pub fn listen(&self, listens: bool) -> Result<(), Errno> {
+        ENDED
+            .iter()
+            .try_for_each(|group| super::socket::set_membership(self.0.0.as_fd(), *group, listens))
+    }
+
+    /// Waits up to `timeout_ms` (-1: for ever) and tells of all sockets that ended until now; false when none did. ENOBUFS when news were lost.
     pub fn next(&self, timeout_ms: i32, mut each: impl FnMut(u64, Bytes)) -> Result<bool, Errno> {
         if !super::socket::poll(self.0.0.as_fd(), libc::POLLIN, timeout_ms)? {
             return Ok(false);
         }
         let mut buf = [0u8; 4096];
-        self.0.receive(&mut buf, |message| {
-            if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
-                each(cookie, bytes);
+        loop {
+            let read = self.0.receive(&mut buf, libc::MSG_DONTWAIT, |message| {
+                if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
+                    each(cookie, bytes);
+                }
+            });
+            match read {
+                Ok(_) => {}
+                Err(Errno::EAGAIN) => return Ok(true),
+                Err(errno) => return Err(errno),
             }
-        })?;
-        Ok(true)
+        }
     }
 }
 
@@ -147,7 +160,7 @@ impl Diag {
         self.send(&request)?;
         let mut found = None;
         let mut buf = vec![0u8; 4096];
-        self.receive(&mut buf, |message| found = cookie(message))?;
+        self.receive(&mut buf, 0, |message| found = cookie(message))?;
         Ok(found)
     }
 
@@ -159,7 +172,7 @@ impl Diag {
             let mut request = header(libc::NLM_F_REQUEST | libc::NLM_F_DUMP, family)?;
             request.resize(HEADER + REQUEST, 0);
             self.send(&request)?;
-            while self.receive(&mut buf, |message| {
+            while self.receive(&mut buf, 0, |message| {
                 if field(message, SOURCE_PORT).map(u16::from_be_bytes) == Some(port) {
                     cookies.extend(cookie(message));
                 }
@@ -186,7 +199,7 @@ impl Diag {
         self.send(&request)?;
         let mut found = Vec::new();
         let mut buf = vec![0u8; 32768];
-        while self.receive(&mut buf, |message| found.extend(bound(message)))? {}
+        while self.receive(&mut buf, 0, |message| found.extend(bound(message)))? {}
         Ok(found)
     }
 
@@ -204,7 +217,7 @@ impl Diag {
                 states.fill(0xff);
             }
             self.send(&request)?;
-            while self.receive(&mut buf, |message| {
+            while self.receive(&mut buf, 0, |message| {
                 if let (Some(cookie), Some(bytes)) = (cookie(message), Bytes::of(message)) {
                     each(cookie, bytes);
                 }
@@ -224,9 +237,9 @@ impl Diag {
     }
 
     /// One read of answers; whether more of a dump can follow.
-    fn receive(&self, buf: &mut [u8], mut each: impl FnMut(&[u8])) -> Result<bool, Errno> {
+    fn receive(&self, buf: &mut [u8], flags: i32, mut each: impl FnMut(&[u8])) -> Result<bool, Errno> {
         // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`, which outlives the call.
-        let got = unsafe { libc::recv(self.0.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        let got = unsafe { libc::recv(self.0.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) };
         let got = usize::try_from(check(got as libc::c_long)?).map_err(|_| Errno::EIO)?;
         let mut rest = buf.get(..got).unwrap_or_default();
         while rest.len() >= HEADER {
@@ -324,7 +337,8 @@ mod tests {
     #[test]
     fn what_a_connection_carried_is_told_at_its_end() {
         use std::io::{Read, Write};
-        let (diag, ended) = (Diag::open().unwrap(), Ended::listen().unwrap());
+        let (diag, ended) = (Diag::open().unwrap(), Ended::open().unwrap());
+        ended.listen(true).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();

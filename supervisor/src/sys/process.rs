@@ -217,26 +217,60 @@ pub fn interrupted<T>(interval: std::time::Duration, act: impl FnOnce() -> T) ->
         })
         .as_ref()
         .map_err(|errno| *errno)?;
-    // SAFETY: all-zero bytes are a valid value of this C struct.
-    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
-    event.sigev_notify = libc::SIGEV_THREAD_ID;
-    event.sigev_signo = libc::SIGURG;
-    event.sigev_notify_thread_id = own_tid().0;
-    let mut timer: libc::timer_t = std::ptr::null_mut();
-    // SAFETY: the kernel reads one struct sigevent and writes one timer's number; both outlive the call.
-    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) }.into())?;
-    let every = libc::timespec {
-        tv_sec: interval.as_secs().try_into().unwrap_or(1),
-        tv_nsec: interval.subsec_nanos().into(),
-    };
-    let times = libc::itimerspec {
-        it_interval: every,
-        it_value: every,
-    };
-    // SAFETY: the timer was just made; the kernel reads one struct itimerspec, which outlives the call.
-    let set = check(unsafe { libc::timer_settime(timer, 0, &raw const times, std::ptr::null_mut()) }.into());
-    let result = set.map(|_| act());
-    // SAFETY: the timer is this function's own and not used again.
-    unsafe { libc::timer_delete(timer) };
-    result
+    INTERRUPTER.with(|timer| {
+        let timer = match timer.get() {
+            Some(timer) => timer,
+            None => {
+                let made = Interrupter::new()?;
+                timer.get_or_init(|| made)
+            }
+        };
+        timer.every(interval)?;
+        let result = act();
+        timer.every(std::time::Duration::ZERO)?;
+        Ok(result)
+    })
+}
+
+thread_local! {
+    /// Made once a thread: making and deleting one costs as much as a whole connect's checks.
+    static INTERRUPTER: std::cell::OnceCell<Interrupter> = const { std::cell::OnceCell::new() };
+}
+
+/// A timer that sends SIGURG to the thread that made it.
+struct Interrupter(libc::timer_t);
+
+impl Interrupter {
+    fn new() -> Result<Self, Errno> {
+        // SAFETY: all-zero bytes are a valid value of this C struct.
+        let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGURG;
+        event.sigev_notify_thread_id = own_tid().0;
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        // SAFETY: the kernel reads one struct sigevent and writes one timer's number; both outlive the call.
+        check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) }.into())?;
+        Ok(Self(timer))
+    }
+
+    /// Each `interval` from now on; never for zero.
+    fn every(&self, interval: std::time::Duration) -> Result<(), Errno> {
+        let every = libc::timespec {
+            tv_sec: interval.as_secs().try_into().unwrap_or(1),
+            tv_nsec: interval.subsec_nanos().into(),
+        };
+        let times = libc::itimerspec {
+            it_interval: every,
+            it_value: every,
+        };
+        // SAFETY: the timer lives as long as `self`; the kernel reads one struct itimerspec, which outlives the call.
+        check(unsafe { libc::timer_settime(self.0, 0, &raw const times, std::ptr::null_mut()) }.into()).map(|_| ())
+    }
+}
+
+impl Drop for Interrupter {
+    fn drop(&mut self) {
+        // SAFETY: the timer is this object's own and not used again.
+        unsafe { libc::timer_delete(self.0) };
+    }
 }

@@ -313,6 +313,10 @@ pub(in crate::boundary) fn fremovexattr(call: &Call<'_>) -> Result<Reply, Stop> 
     done(fs::removexattr(call.changed("removexattr")?.as_fd(), &name))
 }
 
+/// FS_IOC_SETFLAGS and FS_IOC32_SETFLAGS, and of their flags FS_CASEFOLD_FL; include/uapi/linux/fs.h.
+const SET_FLAGS: [u64; 2] = [0x4008_6602, 0x4004_6602];
+const CASEFOLD: u32 = 0x4000_0000;
+
 /// The requests that change an inode through a merely readable descriptor; the filter notifies no others.
 pub(in crate::boundary) fn ioctl(call: &Call<'_>) -> Result<Reply, Stop> {
     let request = call.arg(1) & 0xffff_ffff;
@@ -324,6 +328,11 @@ pub(in crate::boundary) fn ioctl(call: &Call<'_>) -> Result<Reply, Stop> {
     let mut data = vec![0u8; size.max(8)];
     let read = if request == 0x401c_5820 { size } else { 4 };
     read_exact(call.tid(), call.pointer(2), data.get_mut(..read).ok_or(Errno::EINVAL)?)?;
+    // A folder that begins to fold names would be one that the policy was not compiled for.
+    let flags = data.first_chunk().map_or(0, |flags| u32::from_ne_bytes(*flags));
+    if SET_FLAGS.contains(&request) && flags & CASEFOLD != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let fd = call.changed("ioctl")?;
     Ok(Reply::Value(fs::ioctl_write(fd.as_fd(), request, &mut data)?))
 }
