@@ -73,6 +73,16 @@ if [ -n "$missing" ]; then
 fi
 [ "$status" = 0 ] && echo "setup: the system packages are there"
 
+# The static one beside the other, which it would replace as a package: a C library in a program of its own looks names up in its own way.
+static=target/tools/busybox-static
+if [ ! -x "$static/bin/busybox" ] && command -v apt-get >/dev/null; then
+    mkdir -p "$static"
+    (cd "$static" && apt-get download -q busybox-static && dpkg-deb -x busybox-static_*.deb . && rm busybox-static_*.deb) || {
+        echo "setup: busybox-static could not be fetched; its test will say SKIPPED" >&2
+        status=1
+    }
+fi
+
 if ! command -v cargo-deny >/dev/null && ! [ -x target/tools/bin/cargo-deny ]; then
     # Unoptimised: that takes a minute on two cores, and it runs for a second.
     cargo install -q --debug --locked --root target/tools --target-dir target/tools/build cargo-deny || {

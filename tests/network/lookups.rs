@@ -177,6 +177,13 @@ fn reaches(stage: &Stage, program: &str, line: &str) -> Verdict {
                 .about(&format!("{name}:{} (127.0.0.1)", listener.port()))
                 .decision("allow")
                 .rule("network.connect.allow");
+            let ends: Vec<&str> = outcome
+                .records
+                .iter()
+                .filter(|record| record["rule_id"] == "boundary.direct.end")
+                .filter_map(|record| record["reason"].as_str())
+                .collect();
+            assert!(matches!(ends[..], [told] if told.contains("bytes sent")), "{ends:?}");
         }
     }
     let before = listener.came();

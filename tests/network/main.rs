@@ -1,10 +1,13 @@
 //! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
 
 mod answers;
+mod crafted;
+mod crowd;
 mod datagrams;
 mod dns;
 mod encrypted;
 mod lookups;
+mod surroundings;
 mod tools;
 mod wire;
 
@@ -15,6 +18,7 @@ fn main() -> std::process::ExitCode {
         .both(lookups::programs())
         .both(wire::rows())
         .both(tools::tools())
+        .both(surroundings::sockets())
         .both(cases![
             lookups::no_random_label_reaches_the_upstream,
             lookups::names_at_special_addresses_are_refused_unless_placed,
@@ -31,6 +35,8 @@ fn main() -> std::process::ExitCode {
             answers::a_host_of_ipv6_only_is_reached,
             answers::thousands_of_addresses_of_one_name_are_bounded,
             answers::an_answer_that_drips_holds_its_own_asker_only,
+            surroundings::changing_addresses_hold_as_they_were_told,
+            surroundings::no_spelling_of_an_address_passes_by_its_rule,
             tools::git_over_ssh_reaches_what_is_allowed_by_name,
             tools::claude_code_reaches_its_api_by_name,
             encrypted::servers_are_asked_over_tls_and_https,
@@ -40,6 +46,13 @@ fn main() -> std::process::ExitCode {
             datagrams::a_message_is_sent_as_it_was_decided,
             datagrams::datagrams_go_where_a_rule_says_so,
             datagrams::without_a_rule_an_echo_of_datagrams_ends,
+        ])
+        .root(cases![
+            surroundings::names_of_etc_hosts_are_judged_by_their_rules,
+            surroundings::search_domains_lead_to_allowed_names_only,
+        ])
+        .alone(cases![
+            crowd::two_thousand_connections_are_carried_and_closed_side_by_side
         ])
         .main()
 }

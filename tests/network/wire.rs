@@ -1,7 +1,8 @@
 //! Names proved on the wire: TLS and plain HTTP servers of the test's own, and clients that mean another name.
 
-use cavra_tests::{Case, Stage, Unmet, User, Verdict, places};
+use cavra_tests::{Case, Stage, Unmet, User, Verdict, places, skip};
 
+use crate::crafted;
 use crate::dns::Data::A;
 use crate::dns::{Data, Dns};
 
@@ -140,8 +141,10 @@ impl Drop for Servers {
     }
 }
 
-/// What a client does, what it prints, and the reason's beginning where the connection is refused.
-const ROWS: &[(&str, &str, &str, Option<&str>)] = &[
+/// What it is, what a client does, what it prints, and the reason's beginning where the connection is refused.
+pub type Row = (&'static str, &'static str, &'static str, Option<&'static str>);
+
+const ROWS: &[Row] = &[
     (
         "curl over TLS",
         "curl -sS --cacert cert.pem https://api.test:%T/",
@@ -375,12 +378,37 @@ print("connected"); print(errno.errorcode[s.connect_ex(to)])
 
 /// One case a row.
 pub fn rows() -> Vec<Case> {
-    let case = |(name, line, wanted, refused): &'static (&str, &str, &str, Option<&str>)| {
+    let case = |(name, line, wanted, refused): &'static Row| {
         Case::new(format!("on the wire: {name}"), move |user| {
             row(user, line, wanted, *refused)
         })
     };
-    ROWS.iter().map(case).collect()
+    ROWS.iter().chain(crafted::ROWS).map(case).collect()
+}
+
+/// Programs that a row's line runs and the machine does not have in PATH.
+fn provide(stage: &Stage, line: &str) -> Verdict {
+    if line.starts_with("busybox ") {
+        places::tool("busybox")?;
+    }
+    if line.starts_with("./busybox-static ") {
+        let file = places::target().join("tools/busybox-static/bin/busybox");
+        let Ok(bytes) = std::fs::read(&file) else {
+            return skip(format!("{} is not there: run scripts/setup.sh", file.display()));
+        };
+        stage.script("ws/busybox-static", bytes);
+    }
+    if line.starts_with("./get ") {
+        let (compiler, source) = (places::tool("musl-gcc")?, stage.write("ws/get.c", crafted::GET));
+        let mut command = std::process::Command::new(compiler);
+        command
+            .args(["-O1", "-static", "-o"])
+            .arg(stage.at("ws/get"))
+            .arg(source);
+        assert!(command.status().unwrap().success(), "musl-gcc");
+        stage.own(&stage.at("ws/get"));
+    }
+    Ok(())
 }
 
 fn row(user: User, line: &str, wanted: &str, refused: Option<&str>) -> Verdict {
@@ -392,9 +420,12 @@ fn row(user: User, line: &str, wanted: &str, refused: Option<&str>) -> Verdict {
         ("six.py", SIX),
         ("again.py", AGAIN),
         ("twice.py", TWICE),
+        ("craft.py", crafted::CRAFT),
+        ("ticket.py", crafted::TICKET),
     ] {
         stage.write(format!("ws/{name}"), text);
     }
+    provide(&stage, line)?;
     let servers = Servers::start(&stage)?;
     let outcome = stage.session().pack(&servers.pack()).sh(&servers.line(line))?;
     assert_eq!(outcome.finished.stdout, wanted, "{}", outcome.finished.stderr);

@@ -11,6 +11,7 @@ mod identity;
 mod interpreter;
 mod ipc;
 mod judge;
+mod kinds;
 mod links;
 mod listeners;
 mod messages;

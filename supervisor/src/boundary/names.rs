@@ -19,7 +19,7 @@ use crate::decision::Decision;
 use crate::evidence::{Draft, Durability};
 use crate::policy::{FileOp, Mode, Rule, Verdict};
 use crate::relay::{Carried, Guard, Plan, Relay};
-use crate::resolver::{Bindings, Judge, Prepared, Service};
+use crate::resolver::{Bindings, Hosts, Judge, Prepared, Service};
 use crate::sys::diag::Bytes;
 use crate::sys::fs::{self, ObjectId};
 use crate::text::printable;
@@ -36,6 +36,8 @@ const HOSTS_PATIENCE: Duration = Duration::from_secs(3);
 const PROGRAMS_MAX: usize = 1024;
 /// Hosts that are counted apart (I8).
 const HOSTS_COUNTED: usize = 1000;
+/// Names of /etc/hosts that are known for one address (I8).
+const MACHINE_NAMES_MAX: usize = 32;
 /// Refused lookups that are recorded one by one (I8).
 const RECORDED_MAX: u32 = 1000;
 
@@ -89,7 +91,9 @@ fn size(bytes: u64) -> String {
 #[derive(Default)]
 pub(super) struct Names {
     /// Which names the session was told for which address.
-    pub(super) told: Bindings,
+    told: Bindings,
+    /// Names of the machine's /etc/hosts that rules are about, by their addresses: libraries read it themselves, and ask nobody.
+    machine: OnceLock<HashMap<IpAddr, Vec<Arc<str>>>>,
     resolver: OnceLock<Resolving>,
     refused: AtomicU32,
     /// Programs whose C library asks in datagrams only.
@@ -178,6 +182,8 @@ impl Boundary {
         // Two descriptors for each connection that is carried; the tree has its limit already.
         raise_descriptors();
         let substitute = sealed(&prepared.substitute())?;
+        // Asked for once.
+        drop(self.names.machine.set(self.machine_names(prepared.hosts())));
         let service = prepared.start(self.clone())?;
         let relay = crate::relay::start(self.clone())?;
         self.names
@@ -188,6 +194,32 @@ impl Boundary {
                 substitute,
             })
             .map_err(|_| std::io::Error::other("the resolver runs already"))
+    }
+
+    /// The names of /etc/hosts that rules are about, where those rules let them be.
+    fn machine_names(&self, hosts: &Hosts) -> HashMap<IpAddr, Vec<Arc<str>>> {
+        let mut names: HashMap<IpAddr, Vec<Arc<str>>> = HashMap::new();
+        for (name, ips) in hosts.iter().filter(|(name, _)| self.policy.concerns(name)) {
+            for ip in ips.iter().filter(|ip| self.may_be_at(name, **ip)) {
+                let known = names.entry(ip.to_canonical()).or_default();
+                if known.len() < MACHINE_NAMES_MAX {
+                    known.push(name.into());
+                }
+            }
+        }
+        names
+    }
+
+    /// The names that this address is known by: those that the session was told, and the machine's own that this program may look up.
+    pub(super) fn names_of(&self, ip: IpAddr, by: &Program) -> Vec<Arc<str>> {
+        let mut names = self.names.told.names(ip);
+        let machine = self.names.machine.get().and_then(|machine| machine.get(&ip));
+        for name in machine.into_iter().flatten() {
+            if !names.contains(name) && self.policy.lookup(name, by).decision < Decision::Block {
+                names.push(name.clone());
+            }
+        }
+        names
     }
 
     /// Gives an account of the connections that still go on. At the session's end, before its records are closed.

@@ -348,8 +348,8 @@ pub(super) fn permit(
                 target.resolver = Some(Asked::Datagrams);
                 return Ok(target);
             }
-            let names = call.boundary.names.told.names(ip);
             let by = &*call.task.program;
+            let names = call.boundary.names_of(ip, by);
             let (verdict, name) = call.boundary.policy.connect(udp, ip, port, &names, by);
             if udp && connects && verdict.decision == Decision::Block && verdict.rule.pattern.is_empty() {
                 // As above: C libraries ask so for the order of a name's addresses, whatever they will connect then.
@@ -536,7 +536,7 @@ pub(super) fn socket(call: &Call<'_>) -> Result<Reply, Stop> {
             last: false,
         });
     }
-    let target = format!("family {family}, type {base}, protocol {protocol}");
+    let target = super::kinds::described(family, base, protocol);
     let matter = Matter {
         action: "network_connect",
         operation: "socket",

@@ -79,6 +79,12 @@ impl Policy {
             })
     }
 
+    /// Whether any rule is about hosts by name, and this is one of them.
+    #[must_use]
+    pub fn concerns(&self, name: &str) -> bool {
+        self.destinations().any(|(entry, _)| entry.names(name))
+    }
+
     /// Whether a rule that knows no exception blocks every host: what the most restrictive answer is then does not depend on the others.
     #[must_use]
     pub fn reaches_nothing(&self) -> bool {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// How long an announced connection may take to arrive, and an arrived one to be announced.
+/// How long an announced connection may take to arrive: the resolver's listener has it with its first question, or a second or two later.
+const ARRIVING: Duration = Duration::from_secs(10);
+/// How long an arrived connection may take to be announced.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Connections that are announced and not yet there (I8).
 const ANNOUNCED_MAX: usize = 4096;
@@ -41,7 +43,7 @@ impl<T> Peers<T> {
         let now = Instant::now();
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         if announced.len() >= ANNOUNCED_MAX {
-            announced.retain(|_, (since, _)| now.duration_since(*since) < PATIENCE);
+            announced.retain(|_, (since, _)| now.duration_since(*since) < ARRIVING);
         }
         if announced.len() < ANNOUNCED_MAX {
             announced.insert(key(local), (now, what));
@@ -50,10 +52,11 @@ impl<T> Peers<T> {
         self.news.notify_waiters();
     }
 
-    fn take(&self, peer: SocketAddr) -> Option<T> {
+    /// What was announced for a connection, where that was done already.
+    pub(super) fn take(&self, peer: SocketAddr) -> Option<T> {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, what) = announced.remove(&key(peer))?;
-        (since.elapsed() < PATIENCE).then_some(what)
+        (since.elapsed() < ARRIVING).then_some(what)
     }
 
     /// What was announced for a connection that has arrived: it can arrive first, because connecting is what announces it.

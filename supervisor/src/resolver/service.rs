@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Judge;
@@ -18,6 +20,7 @@ use super::question::{Malformed, QUESTION_MAX, Question, addresses};
 use super::secure::Secure;
 use super::upstream::Upstream;
 use crate::policy::Server;
+use crate::sys::socket;
 
 /// Connections that are served at once; others wait to be accepted (I8).
 const CONNECTIONS_MAX: usize = 256;
@@ -27,6 +30,10 @@ const PIPELINE_MAX: usize = 16;
 const REQUESTS_MAX: usize = 256;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(30);
+/// Within this many seconds a connection asks; one that does not is accepted then.
+const ASKS_WITHIN: i32 = 1;
+/// Connections that have not asked yet.
+const BACKLOG: i32 = 1024;
 /// TTL of what /etc/hosts says.
 const HOSTS_TTL: u32 = 60;
 
@@ -50,6 +57,10 @@ impl Prepared {
         let secure = Secure::prepare(&own)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
+        // One wakeup for a question and not three: it comes with its connection. Answers are small and in a hurry.
+        socket::defer_accept(listener.as_fd(), ASKS_WITHIN)?;
+        socket::listen(listener.as_fd(), BACKLOG)?;
+        setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
         let listening = listener.local_addr()?;
         let [low, high, ..] = std::process::id().to_le_bytes();
         // An address of loopback for each session: two of them can have port 53 side by side.
@@ -77,6 +88,11 @@ impl Prepared {
     #[must_use]
     pub fn substitute(&self) -> String {
         self.conf.substitute(self.nameserver.into())
+    }
+
+    /// The machine's own names.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// Starts answering.
@@ -241,9 +257,20 @@ async fn serve<J: Judge>(
             }
         };
         let (resolver, peers) = (resolver.clone(), peers.clone());
+        let asked = match peers.take(peer) {
+            Some(who) => match resolver.at_once(&stream, &who) {
+                Ok(left) => Some((who, left)),
+                Err(_) => continue,
+            },
+            None => None,
+        };
         tokio::spawn(async move {
-            if let Some(who) = peers.claim(peer).await {
-                drop(connection(resolver, stream, Arc::new(who)).await);
+            let asked = match asked {
+                Some(asked) => Some(asked),
+                None => peers.claim(peer).await.map(|who| (who, Left::default())),
+            };
+            if let Some((who, left)) = asked {
+                drop(connection(resolver, stream, Arc::new(who), left).await);
             }
             drop(slot);
         });
@@ -276,11 +303,21 @@ async fn connected<J: Judge>(resolver: Arc<Resolver<J>>, askers: Arc<Askers<J::W
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             continue;
         };
+        let question = match resolver.begin(bytes.get(..len).unwrap_or_default(), &who) {
+            Begun::Asks(question) => question,
+            Begun::Nothing => continue,
+            Begun::Answered(answer) => {
+                let Some(bytes) = answer.datagram() else {
+                    continue;
+                };
+                // A buffer that is full drops them, as the network does.
+                drop(socket.try_send_to(&bytes, from));
+                continue;
+            }
+        };
         let (resolver, socket) = (resolver.clone(), socket.clone());
-        let question = bytes.get(..len).unwrap_or_default().to_vec();
         tokio::spawn(async move {
-            let limit = |question: &Question| usize::from(question.payload);
-            if let Some(answer) = resolver.answer(&question, &who, Some(&limit)).await {
+            if let Some(answer) = resolver.finish(question, &who).await.datagram() {
                 drop(socket.send_to(&answer, from).await);
             }
             drop(slot);
@@ -288,65 +325,198 @@ async fn connected<J: Judge>(resolver: Arc<Resolver<J>>, askers: Arc<Askers<J::W
     }
 }
 
-/// Questions and answers with two bytes of length in front; RFC 7766.
+/// The first question that is whole in `bytes`, taken out of them: two bytes of length stand in front. RFC 7766.
+fn whole(bytes: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    let Some((len, rest)) = bytes.split_first_chunk() else {
+        return Ok(None);
+    };
+    let len = usize::from(u16::from_be_bytes(*len));
+    if len > QUESTION_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let question = rest.get(..len).map(<[u8]>::to_vec);
+    if question.is_some() {
+        bytes.drain(..2 + len);
+    }
+    Ok(question)
+}
+
+/// What [`Resolver::at_once`] leaves to do.
+#[derive(Default)]
+struct Left {
+    /// Of answers.
+    unsent: Vec<u8>,
+    /// Others must be asked.
+    question: Option<Question>,
+    /// Of further questions.
+    unread: Vec<u8>,
+}
+
+/// Answers the questions of one connection until it is closed.
 async fn connection<J: Judge>(
     resolver: Arc<Resolver<J>>,
     stream: tokio::net::TcpStream,
     who: Arc<J::Who>,
+    left: Left,
 ) -> io::Result<()> {
-    // Answers are small and in a hurry.
-    stream.set_nodelay(true)?;
-    let (mut reader, writer) = stream.into_split();
-    let writer = Arc::new(tokio::sync::Mutex::new(writer));
+    let Left {
+        unsent,
+        mut question,
+        unread: mut bytes,
+    } = left;
+    let stream = Arc::new((stream, tokio::sync::Mutex::new(())));
     let pipeline = Arc::new(Semaphore::new(PIPELINE_MAX));
+    write(&stream, &unsent).await?;
     loop {
-        let len = tokio::time::timeout(IDLE, reader.read_u16()).await??;
-        if usize::from(len) > QUESTION_MAX {
-            return Ok(());
+        if let Some(question) = question.take() {
+            let slot = pipeline.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let (resolver, stream, who) = (resolver.clone(), stream.clone(), who.clone());
+            tokio::spawn(async move {
+                let message = resolver.finish(question, &who).await.message();
+                drop(write(&stream, &message).await);
+                drop(slot);
+            });
         }
-        let mut bytes = vec![0; len.into()];
-        tokio::time::timeout(IDLE, reader.read_exact(&mut bytes)).await??;
-        let slot = pipeline.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (resolver, writer, who) = (resolver.clone(), writer.clone(), who.clone());
-        tokio::spawn(async move {
-            if let Some(answer) = resolver.answer(&bytes, &who, None).await
-                && let Ok(len) = u16::try_from(answer.len())
-            {
-                let message = [&len.to_be_bytes()[..], &answer].concat();
-                drop(tokio::time::timeout(IDLE, async { writer.lock().await.write_all(&message).await }).await);
+        match whole(&mut bytes)? {
+            Some(next) => match resolver.begin(&next, &who) {
+                Begun::Answered(answer) => write(&stream, &answer.message()).await?,
+                Begun::Asks(asks) => question = Some(asks),
+                Begun::Nothing => {}
+            },
+            None if tokio::time::timeout(IDLE, read(&stream.0, &mut bytes)).await?? => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Reads what there is; false at the end.
+async fn read(stream: &tokio::net::TcpStream, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut room = [0; 2 + QUESTION_MAX];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut room) {
+            Ok(len) => {
+                bytes.extend_from_slice(room.get(..len).unwrap_or_default());
+                return Ok(len > 0);
             }
-            drop(slot);
-        });
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes a whole message, one after the other; an asker who does not read has [`IDLE`].
+async fn write(stream: &(tokio::net::TcpStream, tokio::sync::Mutex<()>), mut bytes: &[u8]) -> io::Result<()> {
+    let all = async {
+        let _turn = stream.1.lock().await;
+        while !bytes.is_empty() {
+            stream.0.writable().await?;
+            match stream.0.try_write(bytes) {
+                Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(IDLE, all).await?
+}
+
+/// What was made of a question's bytes without asking anybody.
+enum Begun {
+    /// No question, and nobody to answer.
+    Nothing,
+    Answered(Reply),
+    /// Others must be asked, which it may.
+    Asks(Question),
+}
+
+/// An answer in bytes.
+struct Reply {
+    bytes: Option<Vec<u8>>,
+    question: Option<Question>,
+}
+
+impl Reply {
+    /// As a datagram: cut off where the asker does not take that many bytes.
+    fn datagram(self) -> Option<Vec<u8>> {
+        match (self.bytes, self.question) {
+            (Some(bytes), Some(question)) if bytes.len() > usize::from(question.payload) => question.truncated(),
+            (bytes, _) => bytes,
+        }
+    }
+
+    /// As a message of a stream; nothing where it has no bytes, or too many.
+    fn message(self) -> Vec<u8> {
+        let bytes = self.bytes.unwrap_or_default();
+        match u16::try_from(bytes.len()) {
+            Ok(len) if len > 0 => [&len.to_be_bytes()[..], &bytes].concat(),
+            _ => Vec::new(),
+        }
     }
 }
 
 impl<J: Judge> Resolver<J> {
-    async fn answer(
-        &self,
-        bytes: &[u8],
-        who: &J::Who,
-        limit: Option<&(dyn Fn(&Question) -> usize + Send + Sync)>,
-    ) -> Option<Vec<u8>> {
+    /// Answers what has come already and needs nobody else, before anything is made for the connection: most of them ask for one name, which is
+    /// known.
+    fn at_once(&self, stream: &tokio::net::TcpStream, who: &J::Who) -> io::Result<Left> {
+        let mut left = Left::default();
+        let mut room = [0; 2 + QUESTION_MAX];
+        // Past the runtime, which learns only with its next look that there is something to read.
+        match recv(stream.as_raw_fd(), &mut room, MsgFlags::MSG_DONTWAIT) {
+            Ok(len) => left.unread.extend_from_slice(room.get(..len).unwrap_or_default()),
+            Err(Errno::EAGAIN) => return Ok(left),
+            Err(errno) => return Err(errno.into()),
+        }
+        while left.unsent.is_empty()
+            && left.question.is_none()
+            && let Some(question) = whole(&mut left.unread)?
+        {
+            match self.begin(&question, who) {
+                Begun::Nothing => {}
+                Begun::Asks(question) => left.question = Some(question),
+                Begun::Answered(answer) => {
+                    let message = answer.message();
+                    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                    let sent = match send(stream.as_raw_fd(), &message, flags) {
+                        Err(Errno::EAGAIN) => 0,
+                        sent => sent?,
+                    };
+                    left.unsent = message.get(sent..).unwrap_or_default().to_vec();
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Answers bytes, as far as nobody else must be asked.
+    fn begin(&self, bytes: &[u8], who: &J::Who) -> Begun {
         let question = match Question::read(bytes) {
             Ok(question) => question,
-            Err(Malformed(answer)) => return answer,
+            Err(Malformed(None)) => return Begun::Nothing,
+            Err(Malformed(bytes)) => return Begun::Answered(Reply { bytes, question: None }),
         };
-        let answer = self.resolve(&question.name, question.kind, who).await;
-        if answer.code == ResponseCode::ServFail {
-            return question.fail(ResponseCode::ServFail);
+        match self.known(&question.name, question.kind, who) {
+            Some(answer) => Begun::Answered(reply(question, &answer)),
+            None => Begun::Asks(question),
         }
-        let bytes = question.answer(answer.code, &answer.records, answer.negative.as_ref())?;
-        match limit {
-            Some(limit) if bytes.len() > limit(&question) => question.truncated(),
-            _ => Some(bytes),
-        }
+    }
+
+    /// Asks others.
+    async fn finish(&self, question: Question, who: &J::Who) -> Reply {
+        let answer = self.asked(&question.name, question.kind, who).await;
+        reply(question, &answer)
     }
 
     async fn serve(&self, request: Request<J::Who>, socket: Option<&tokio::net::UdpSocket>) {
         match request {
             Request::Datagram { bytes, from, who } => {
-                let limit = |question: &Question| usize::from(question.payload);
-                if let (Some(socket), Some(bytes)) = (socket, self.answer(&bytes, &who, Some(&limit)).await) {
+                let reply = match self.begin(&bytes, &who) {
+                    Begun::Nothing => return,
+                    Begun::Answered(reply) => reply,
+                    Begun::Asks(question) => self.finish(question, &who).await,
+                };
+                if let (Some(socket), Some(bytes)) = (socket, reply.datagram()) {
                     drop(socket.send_to(&bytes, from).await);
                 }
             }
@@ -363,12 +533,20 @@ impl<J: Judge> Resolver<J> {
     }
 
     async fn resolve(&self, name: &str, kind: RecordType, who: &J::Who) -> Answer {
+        match self.known(name, kind, who) {
+            Some(answer) => answer,
+            None => self.asked(name, kind, who).await,
+        }
+    }
+
+    /// The answer, where nobody must be asked for it: this machine's own names, refused ones, and what was asked before. None: it may be asked.
+    fn known(&self, name: &str, kind: RecordType, who: &J::Who) -> Option<Answer> {
         if name == "localhost" || name.ends_with(".localhost") {
             // RFC 6761, 6.3: never asked of anybody.
             let mut answer = Answer::empty(ResponseCode::NoError);
             let own = [Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
             answer.records = addresses(name, kind, &own, HOSTS_TTL);
-            return answer;
+            return Some(answer);
         }
         // A search domain behind a name that is allowed is the library's doing, and no attempt at anything.
         let expected = self
@@ -376,12 +554,19 @@ impl<J: Judge> Resolver<J> {
             .without_search(name)
             .is_some_and(|bare| self.judge.knows(bare, who));
         if !self.judge.may_look_up(name, who, expected) {
-            return Answer::empty(ResponseCode::NXDomain);
+            return Some(Answer::empty(ResponseCode::NXDomain));
         }
-        let mut answer = match self.known(name, kind) {
-            Some(answer) => answer,
-            None => self.ask(name, kind).await,
-        };
+        self.kept(name, kind).map(|answer| self.judged(name, answer, who))
+    }
+
+    /// What others say.
+    async fn asked(&self, name: &str, kind: RecordType, who: &J::Who) -> Answer {
+        let answer = self.ask(name, kind).await;
+        self.judged(name, answer, who)
+    }
+
+    /// What of an answer the session is told.
+    fn judged(&self, name: &str, mut answer: Answer, who: &J::Who) -> Answer {
         if answer.aliases.iter().any(|alias| self.judge.forbids(alias, who)) {
             return Answer::empty(ResponseCode::NXDomain);
         }
@@ -397,7 +582,7 @@ impl<J: Judge> Resolver<J> {
     }
 
     /// What needs no question: /etc/hosts, and what was asked before.
-    fn known(&self, name: &str, kind: RecordType) -> Option<Answer> {
+    fn kept(&self, name: &str, kind: RecordType) -> Option<Answer> {
         let hosts = self.hosts.addresses(name);
         if !hosts.is_empty() && matches!(kind, RecordType::A | RecordType::AAAA) {
             let mut answer = Answer::empty(ResponseCode::NoError);
@@ -427,4 +612,13 @@ impl<J: Judge> Resolver<J> {
             .put(name, kind, &answer);
         answer
     }
+}
+
+fn reply(question: Question, answer: &Answer) -> Reply {
+    let bytes = match answer.code {
+        ResponseCode::ServFail => question.fail(ResponseCode::ServFail),
+        code => question.answer(code, &answer.records, answer.negative.as_ref()),
+    };
+    let question = Some(question);
+    Reply { bytes, question }
 }

@@ -48,8 +48,8 @@ const INFO: u16 = 2;
 const RECEIVED: usize = 128;
 const SENT: usize = 200;
 const SENT_AGAIN: usize = 208;
-/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY as bits; include/uapi/linux/sock_diag.h.
-const ENDED: u32 = 1 | 1 << 2;
+/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY; include/uapi/linux/sock_diag.h.
+const ENDED: [i32; 2] = [1, 3];
 /// Bytes of news that the kernel keeps for a slow reader.
 const NEWS_MAX: i32 = 1 << 20;
 
@@ -87,19 +87,26 @@ impl Bytes {
 pub struct Ended(Diag);
 
 impl Ended {
-    /// Listens from now on.
-    pub fn listen() -> Result<Self, Errno> {
+    /// Opens the way that news come by; none do yet.
+    pub fn open() -> Result<Self, Errno> {
         let diag = Diag::open()?;
         let mut address = [0u8; 12];
         let family = u16::try_from(libc::AF_NETLINK).map_err(|_| Errno::EINVAL)?;
-        let (head, groups) = address.split_at_mut(8);
-        head.iter_mut()
+        address
+            .iter_mut()
             .zip(family.to_ne_bytes())
             .for_each(|(to, from)| *to = from);
-        groups.copy_from_slice(&ENDED.to_ne_bytes());
+        // Without a number of its own the socket counts as the kernel's, which sends nothing to itself (do_one_broadcast, net/netlink/af_netlink.c).
         super::socket::bind(diag.0.as_fd(), &address)?;
         super::socket::set_option(diag.0.as_fd(), libc::SO_RCVBUF, NEWS_MAX)?;
         Ok(Self(diag))
+    }
+
+    /// Whether news come. Each wakes the reader, whoever on the machine closes a connection.
+    pub fn listen(&self, listens: bool) -> Result<(), Errno> {
+        ENDED
+            .iter()
+            .try_for_each(|group| super::socket::set_membership(self.0.0.as_fd(), *group, listens))
     }
 
     /// Waits up to `timeout_ms` (-1: for ever) and tells of all sockets that ended until now; false when none did. ENOBUFS when news were lost.
@@ -330,7 +337,8 @@ mod tests {
     #[test]
     fn what_a_connection_carried_is_told_at_its_end() {
         use std::io::{Read, Write};
-        let (diag, ended) = (Diag::open().unwrap(), Ended::listen().unwrap());
+        let (diag, ended) = (Diag::open().unwrap(), Ended::open().unwrap());
+        ended.listen(true).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();

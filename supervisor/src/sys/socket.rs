@@ -33,6 +33,21 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }.into()).map(|_| ())
 }
 
+/// `TCP_DEFER_ACCEPT`: a listener's connections are there to be accepted once they have sent something, or this many seconds have passed. tcp(7).
+pub fn defer_accept(fd: BorrowedFd<'_>, seconds: i32) -> Result<(), Errno> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// `NETLINK_ADD_MEMBERSHIP` and `NETLINK_DROP_MEMBERSHIP`: whether a netlink socket is told what is sent to this group. netlink(7).
+pub fn set_membership(fd: BorrowedFd<'_>, group: i32, told: bool) -> Result<(), Errno> {
+    let name = if told {
+        libc::NETLINK_ADD_MEMBERSHIP
+    } else {
+        libc::NETLINK_DROP_MEMBERSHIP
+    };
+    set_int(fd, libc::SOL_NETLINK, name, group)
+}
+
 /// `sendmsg` of one piece of data with ancillary data as it stands in `control` (struct cmsghdr after struct cmsghdr) and an address, either of
 /// which may be empty. sendmsg(2).
 pub fn send_message(
@@ -156,9 +171,12 @@ pub fn has_send_timeout(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Sets an int-valued option at SOL_SOCKET. socket(7).
 pub fn set_option(fd: BorrowedFd<'_>, name: i32, value: i32) -> Result<(), Errno> {
-    let value: libc::c_int = value;
+    set_int(fd, libc::SOL_SOCKET, name, value)
+}
+
+fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: libc::c_int) -> Result<(), Errno> {
     // SAFETY: the kernel reads four bytes of `value`, which outlives the call.
-    let rc = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const value).cast(), 4) };
+    let rc = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), 4) };
     check(rc.into()).map(|_| ())
 }
 
