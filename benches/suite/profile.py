@@ -43,7 +43,7 @@ def sampled(sides, op, turns):
     """Where perf saw the supervisor, from its start on; the tree is sampled too, and left out."""
     folder = Path(tempfile.mkdtemp(dir=sides.work))
     data = folder / "perf.data"
-    record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "4999", "-g", "-o", str(data), "--"]
+    record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "4999", "-g", "--no-buildid-cache", "-o", str(data), "--"]
     run(record + command(sides, op, turns, folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     told = run(["perf", "script", "-i", data, "-F", "pid,ip,sym"], capture_output=True, text=True).stdout
     shutil.rmtree(folder)

@@ -5,7 +5,7 @@ use super::matcher::Rules;
 use super::network::Entry;
 use super::node::Node;
 use super::pack::Merged;
-use super::pattern::{Glob, PATTERN_MAX, Role, expand};
+use super::pattern::{Glob, PATTERN_MAX, Role, STARS_MAX, expand, has_too_many_stars};
 use super::types::{Layer, Mode, NetOp, Rule, Scope, Source, Subject};
 use crate::decision::{Decision, Severity};
 
@@ -183,8 +183,12 @@ impl Maker<'_> {
             );
         }
         expand(text, self.scope, role).unwrap_or_else(|error| {
+            let code = match has_too_many_stars(text) {
+                true => Code::Stars,
+                false => Code::BadPattern,
+            };
             self.diagnostics
-                .error(Code::BadPattern, span, format!("pattern `{}`", short(text)), error);
+                .error(code, span, format!("pattern `{}`", short(text)), error);
             Vec::new()
         })
     }
@@ -200,6 +204,12 @@ impl Maker<'_> {
             };
             self.diagnostics
                 .error(Code::BadPattern, span, format!("pattern `{}`", short(text)), label);
+            return Vec::new();
+        }
+        if has_too_many_stars(text) {
+            let label = format!("more than {STARS_MAX} stars; `*` matches any characters, so one is enough in a row");
+            self.diagnostics
+                .error(Code::Stars, span, format!("pattern `{}`", short(text)), label);
             return Vec::new();
         }
         vec![Glob::new(text.as_bytes(), role != Role::Grant)]

@@ -5,69 +5,84 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// The kinds of errors; the numbers are stable, documentation and tests name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
-    /// P001: not YAML.
-    Syntax,
-    /// P002: more than the limits on size, nodes, aliases or depth.
-    TooLarge,
-    /// P003: a key that stands twice in one mapping.
-    DuplicateKey,
-    /// P004: a value of another type than the key takes.
-    WrongType,
-    /// P005: a key that must be there.
-    MissingKey,
-    /// P006: not one of the six decisions.
-    UnknownDecision,
-    /// P007: a pattern that can not match, or names an unknown variable.
-    BadPattern,
-    /// P008: an address, network or port that is none.
-    BadNetwork,
-    /// P009: a NUL byte.
-    Nul,
-    /// P010: a pack that inherits itself, directly or not.
-    Cycle,
-    /// P011: a pack or profile that is nowhere.
-    NotFound,
-    /// P012: a key that this section does not have.
-    UnknownKey,
-    /// P013: a file that can not be read.
-    Unreadable,
-    /// P014: a word that is none of those that the key takes.
-    BadValue,
-    /// P015: one id for two things.
-    DuplicateId,
-    /// P016: a file that is not signed as it must be.
-    Signature,
-    /// P017: not UTF-8.
-    NotText,
+macro_rules! codes {
+    ($($(#[$about:meta])+ $kind:ident = $name:literal,)+) => {
+        /// The kinds of errors; the numbers are stable, documentation and tests name them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$about])+ $kind,)+
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The code as printed, `P001` and so on.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// The code as printed, `P001` and so on.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Syntax => "P001",
-            Self::TooLarge => "P002",
-            Self::DuplicateKey => "P003",
-            Self::WrongType => "P004",
-            Self::MissingKey => "P005",
-            Self::UnknownDecision => "P006",
-            Self::BadPattern => "P007",
-            Self::BadNetwork => "P008",
-            Self::Nul => "P009",
-            Self::Cycle => "P010",
-            Self::NotFound => "P011",
-            Self::UnknownKey => "P012",
-            Self::Unreadable => "P013",
-            Self::BadValue => "P014",
-            Self::DuplicateId => "P015",
-            Self::Signature => "P016",
-            Self::NotText => "P017",
-        }
-    }
+codes! {
+    /// P001: not YAML.
+    Syntax = "P001",
+    /// P002: more than the limits on size, nodes, aliases or depth.
+    TooLarge = "P002",
+    /// P003: a key that stands twice in one mapping.
+    DuplicateKey = "P003",
+    /// P004: a value of another type than the key takes.
+    WrongType = "P004",
+    /// P005: a key that must be there.
+    MissingKey = "P005",
+    /// P006: not one of the six decisions.
+    UnknownDecision = "P006",
+    /// P007: a pattern that can not match, or names an unknown variable.
+    BadPattern = "P007",
+    /// P008: an address, network or port that is none.
+    BadNetwork = "P008",
+    /// P009: a NUL byte.
+    Nul = "P009",
+    /// P010: a pack that inherits itself, directly or not.
+    Cycle = "P010",
+    /// P011: a pack or profile that is nowhere.
+    NotFound = "P011",
+    /// P012: a key that this section does not have.
+    UnknownKey = "P012",
+    /// P013: a file that can not be read.
+    Unreadable = "P013",
+    /// P014: a word that is none of those that the key takes.
+    BadValue = "P014",
+    /// P015: one id for two things.
+    DuplicateId = "P015",
+    /// P016: a file without the signature that it must have.
+    Unsigned = "P016",
+    /// P017: not UTF-8.
+    NotText = "P017",
+    /// P018: a signature, or a trusted key, that can not be read or is none.
+    SignatureFile = "P018",
+    /// P019: a signature of another file.
+    OtherFile = "P019",
+    /// P020: a file that changed since it was signed.
+    Changed = "P020",
+    /// P021: a signature by a key that nobody here trusts.
+    UntrustedKey = "P021",
+    /// P022: a signature by a key whose trust has ended.
+    ExpiredKey = "P022",
+    /// P023: a signature that the key did not make over this file.
+    WrongSignature = "P023",
+    /// P024: aliases and anchors without end.
+    Aliases = "P024",
+    /// P025: a pattern of more stars than any path asks for.
+    Stars = "P025",
+    /// P026: a rule that another one, of its pack or of another layer, makes void: a warning.
+    Void = "P026",
+    /// P027: a rule whose exceptions take all of it away: a warning.
+    Never = "P027",
 }
 
 /// A place in a source: byte offsets, and line and column from 1.

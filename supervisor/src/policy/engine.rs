@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::commands::{Meaning, PushTarget, Table, meaning};
+use super::commands::{Lines, Meaning, Program, PushTarget, Table, meaning, plain_lines};
 use super::compile::{Compiled, NetRule, PatternRule, holds};
 use super::fold::folded;
 use super::matcher::Rules;
@@ -84,7 +84,10 @@ impl Policy {
 
     /// The answer for a command: the most restrictive over its spellings, and over the branches that it would push to.
     pub fn command(&self, command: &Command<'_>, by: &dyn Subject) -> Verdict<'_> {
-        let answer = |command: &Command<'_>| self.whole().command(&meaning(&self.table, command), by);
+        let answer = |command: &Command<'_>| {
+            let plain = plain_lines(&self.table, command, |lines| self.whole().plain(command, lines, by));
+            plain.unwrap_or_else(|| self.whole().command(&meaning(&self.table, command), by))
+        };
         if self.folded.is_none() {
             return answer(command);
         }
@@ -228,11 +231,11 @@ impl Policy {
     }
 
     /// Whether a rule of the pack matches what the command is for certain.
-    fn is_certain(&self, meaning: &Meaning, pack: &Compiled, by: &dyn Subject) -> bool {
+    fn is_certain(&self, program: &Program, pack: &Compiled, by: &dyn Subject) -> bool {
         let reserved = |path: &[u8]| {
             self.in_system(path) || self.file(FileOp::Write, path, by).decision >= Decision::RequireApproval
         };
-        let lines = meaning.program.lines(&self.table, reserved);
+        let lines = program.lines(&self.table, reserved);
         lines.iter().any(|line| {
             // What loosens a default does not reach over a line end, whatever it is called.
             let reaches = |rule: &PatternRule| rule.rule.decision == Decision::Allow || !line.contains(&b'\n');
@@ -401,19 +404,8 @@ impl<'p> View<'p> {
         let [_, fallback, _] = &self.policy.fallback;
         self.layers(
             |pack| {
-                let strictest = meaning
-                    .lines
-                    .iter()
-                    .filter_map(|line| pack.commands.strictest_but(&line.text, line.mode.as_deref(), false, by))
-                    .map(|found| &found.rule)
-                    .reduce(|a, b| if b.decision > a.decision { b } else { a });
-                // An allow where commands are else held: by what is certain, not by all that the command may mean.
-                let stated = pack
-                    .default_command
-                    .as_ref()
-                    .map_or(Decision::RequireApproval, |rule| rule.decision);
-                let strictest =
-                    strictest.filter(|rule| rule.decision >= stated || self.policy.is_certain(meaning, pack, by));
+                let lines = meaning.lines.iter().map(|line| (&*line.text, line.mode.as_deref()));
+                let strictest = self.strictest_line(pack, lines, by, |certain| certain(&meaning.program));
                 let protected = pack.protected.as_ref().filter(|(branches, _)| {
                     meaning.pushes.iter().any(|target| match target {
                         PushTarget::Unresolved => true,
@@ -426,6 +418,39 @@ impl<'p> View<'p> {
             || false,
             fallback,
         )
+    }
+
+    /// The answer for a command whose lines are all that it means.
+    fn plain(self, command: &Command<'_>, lines: &Lines<'_>, by: &dyn Subject) -> Verdict<'p> {
+        let [_, fallback, _] = &self.policy.fallback;
+        self.layers(
+            |pack| {
+                let lines = lines.iter().map(|line| (line, None));
+                self.strictest_line(pack, lines, by, |certain| certain(&Program::of(command)))
+            },
+            |pack| pack.default_command.as_ref(),
+            || false,
+            fallback,
+        )
+    }
+
+    /// The strictest of a pack's rules over lines. One that is looser than what holds without it goes by what is certain, and not by all that
+    /// the command may mean: `program` is asked for then only.
+    fn strictest_line<'l>(
+        self,
+        pack: &'p Compiled,
+        lines: impl Iterator<Item = (&'l [u8], Option<&'l [u8]>)>,
+        by: &dyn Subject,
+        program: impl FnOnce(&dyn Fn(&Program) -> bool) -> bool,
+    ) -> Option<&'p Rule> {
+        let found = lines
+            .filter_map(|(line, mode)| pack.commands.strictest_but(line, mode, false, by))
+            .map(|found| &found.rule)
+            .reduce(|a, b| if b.decision > a.decision { b } else { a })?;
+        let stated = pack.default_command.as_ref();
+        let stated = stated.map_or(Decision::RequireApproval, |rule| rule.decision);
+        let holds = found.decision >= stated || program(&|program| self.policy.is_certain(program, pack, by));
+        holds.then_some(found)
     }
 
     /// The answer for an address. Binding to loopback is allowed unless a rule says otherwise.

@@ -1,16 +1,41 @@
 //! What loads and probably does not mean what its author thinks: rules that another makes void, and parts that the kernel boundary can not
 //! enforce.
 
+use std::fmt;
+
 use super::compile::PatternRule;
+use super::diagnostics::Code;
 use super::engine::Policy;
 use super::types::{FileOp, Layer, Nobody, Rule};
 use crate::decision::Decision;
 
+/// Something that loads and is probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Its kind, where it is one of ours; what a section can not do at the kernel boundary has none.
+    pub code: Option<Code>,
+    /// `file:line:column: …`.
+    pub text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "[{}]: {}", code.name(), self.text),
+            None => write!(f, ": {}", self.text),
+        }
+    }
+}
+
 impl Policy {
     /// Warnings about the packs in force, each with its place; the notes of loading first.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut all = self.notes().to_vec();
+    pub fn warnings(&self) -> Vec<Warning> {
+        let note = |text: &String| Warning {
+            code: None,
+            text: text.clone(),
+        };
+        let mut all: Vec<Warning> = self.notes().iter().map(note).collect();
         for (at, (_, pack)) in self.packs.iter().enumerate() {
             // A pack that only watches takes nothing away from others.
             let beside = || {
@@ -54,7 +79,7 @@ impl Policy {
         &self,
         rule: &PatternRule,
         strictest: impl Fn(&[u8], bool) -> Option<&'p PatternRule>,
-    ) -> Option<String> {
+    ) -> Option<Warning> {
         let mut by: Option<&Rule> = None;
         for glob in &rule.globs {
             let text = glob.parts().join(&b'*');
@@ -76,6 +101,7 @@ impl Policy {
         };
         Some(warning(
             &rule.rule,
+            Code::Void,
             &format!(
                 "never answers: `{}` in {}{layer} is more restrictive ({})",
                 other.pattern,
@@ -97,18 +123,27 @@ const fn layer_words(layer: Layer) -> &'static str {
 }
 
 /// A rule whose exceptions take all of it away.
-fn never(rule: &PatternRule) -> Option<String> {
+fn never(rule: &PatternRule) -> Option<Warning> {
     let nothing = !rule.except.is_empty()
         && rule.globs.iter().all(|glob| {
             let text = glob.parts().join(&b'*');
             rule.except.iter().any(|except| except.matches(&text))
         });
-    nothing.then(|| warning(&rule.rule, "never matches: `except` names all that `match` does"))
+    nothing.then(|| {
+        warning(
+            &rule.rule,
+            Code::Never,
+            "never matches: `except` names all that `match` does",
+        )
+    })
 }
 
-fn warning(rule: &Rule, text: &str) -> String {
+fn warning(rule: &Rule, code: Code, text: &str) -> Warning {
     let place = rule.source.as_ref();
     let place = place.map(|source| format!("{}:{}:{}", source.file, source.line, source.column));
     let decision: Decision = rule.decision;
-    format!("{}: {decision} `{}` {text}", place.unwrap_or_default(), rule.pattern)
+    Warning {
+        code: Some(code),
+        text: format!("{}: {decision} `{}` {text}", place.unwrap_or_default(), rule.pattern),
+    }
 }

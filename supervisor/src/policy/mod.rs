@@ -36,6 +36,7 @@ pub use engine::Policy;
 pub use explain::{Because, Explanation, Question, Said, explain};
 pub(crate) use fold::folded;
 pub use hostname::canonical as canonical_name;
+pub use lint::Warning;
 pub use load::{Request, load};
 pub use network::{Asking, Server};
 pub use pack::Admits;

@@ -10,6 +10,7 @@ use super::builtin;
 use super::diagnostics::{Code, Diagnostics, Span, nearest};
 use super::node::{MAX_BYTES, Node, Value, parse};
 use super::shape::{PACK_SHAPE, Shape};
+use super::sign::SignatureError;
 
 /// Parents above one pack.
 const INHERIT_MAX: usize = 32;
@@ -36,8 +37,8 @@ pub(crate) struct Merged {
     pub(crate) parts: Vec<Part>,
 }
 
-/// Why a file does not count, if it does not: its path and text.
-pub type Admits<'a> = dyn Fn(&Path, &str) -> Result<(), String> + 'a;
+/// Why a file does not count as signed, if it does not: its path and text.
+pub type Admits<'a> = dyn Fn(&Path, &str) -> Result<(), SignatureError> + 'a;
 
 /// Reads packs; what is wrong with any of them gathers in `diagnostics`.
 pub(crate) struct Library<'a> {
@@ -115,9 +116,9 @@ impl<'a> Library<'a> {
             && !file.starts_with(BUILTIN)
             && let Err(reason) = admits(Path::new(file), text)
         {
-            let help = "sign it with `cavractl policy sign`, or start without --require-signed";
+            let help = "sign it with `cavractl policy sign` and a trusted key, or start without --require-signed";
             self.diagnostics
-                .error_with_help(Code::Signature, None, format!("{file}: {reason}"), "", help);
+                .error_with_help(reason.code(), None, format!("{file}: {reason}"), "", help);
             return None;
         }
         let node = self.checked(file, text, "pack", &PACK_SHAPE)?;

@@ -217,7 +217,7 @@ impl Role {
 /// Bytes of one pattern; PATH_MAX, include/uapi/linux/limits.h.
 pub(crate) const PATTERN_MAX: usize = 4096;
 /// Stars of one pattern; each costs a search through what is left of the path.
-const STARS_MAX: usize = 32;
+pub(crate) const STARS_MAX: usize = 32;
 
 /// A pattern as it is written in a pack, as the absolute patterns that it stands for at the kernel boundary; else what is wrong with it.
 ///
@@ -280,6 +280,11 @@ pub(crate) fn expand(text: &str, scope: &Scope, role: Role) -> Result<Vec<Glob>,
     Ok(globs)
 }
 
+/// Whether a pattern has more stars than are matched.
+pub(crate) fn has_too_many_stars(text: &str) -> bool {
+    text.matches('*').count() > STARS_MAX
+}
+
 /// What can not mean anything, or not what it seems to mean.
 fn check(text: &str) -> Result<(), String> {
     if text.is_empty() {
@@ -291,7 +296,7 @@ fn check(text: &str) -> Result<(), String> {
             text.len()
         ));
     }
-    if text.matches('*').count() > STARS_MAX {
+    if has_too_many_stars(text) {
         return Err(format!(
             "more than {STARS_MAX} stars; `*` and `**` match any characters, `/` too, so one is enough in a row"
         ));

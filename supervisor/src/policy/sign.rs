@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::diagnostics::Code;
+
 /// The format's name.
 const SCHEMA: &str = "cavra.policy-signature.v1";
 const ALGORITHM: &str = "ed25519";
@@ -39,6 +41,22 @@ pub enum SignatureError {
     Expired { key: PathBuf, expired: Timestamp },
     #[error("the signature does not fit the file and the key {}", .0.display())]
     Wrong(PathBuf),
+}
+
+impl SignatureError {
+    /// Its kind, beside those of packs.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Unsigned(_) => Code::Unsigned,
+            Self::Unreadable { .. } | Self::Format { .. } => Code::SignatureFile,
+            Self::OtherFile { .. } => Code::OtherFile,
+            Self::Changed { .. } => Code::Changed,
+            Self::UnknownKey { .. } => Code::UntrustedKey,
+            Self::Expired { .. } => Code::ExpiredKey,
+            Self::Wrong(_) => Code::WrongSignature,
+        }
+    }
 }
 
 fn folders(list: &[PathBuf]) -> String {

@@ -106,6 +106,11 @@ impl Machine {
     }
 }
 
+fn warnings(policy: &Policy) -> String {
+    let texts: Vec<String> = policy.warnings().iter().map(ToString::to_string).collect();
+    texts.join("\n")
+}
+
 fn run<'a>(file: &'a str, argv: &[&'a str]) -> Command<'a> {
     Command {
         file: file.as_bytes(),
@@ -335,17 +340,9 @@ fn the_mode_of_a_pack_is_told_explained_and_compared() {
         .collect();
     assert_eq!(said, [("launch0", "enforce"), ("other", "audit")]);
     // An allow that only a watching pack speaks against still answers.
-    assert!(
-        !policy.warnings().join("\n").contains("never answers"),
-        "{:?}",
-        policy.warnings()
-    );
+    assert!(!warnings(&policy).contains("never answers"), "{:?}", policy.warnings());
     let strict = Machine::new().with(enforces).with(blocks).policy();
-    assert!(
-        strict.warnings().join("\n").contains("never answers"),
-        "{:?}",
-        strict.warnings()
-    );
+    assert!(warnings(&strict).contains("never answers"), "{:?}", strict.warnings());
 
     let alone = Machine::new().with(enforces).policy();
     let only = Machine::new().with(&watches).policy();
@@ -809,7 +806,7 @@ fn what_never_answers_is_told_with_its_place() {
         for pack in &packs {
             world = world.with(pack);
         }
-        let warnings = world.policy().warnings().join("\n");
+        let warnings = warnings(&world.policy());
         match says {
             Some(says) => assert!(warnings.contains(says), "{packs:?}: {warnings}"),
             None => assert_eq!(warnings, "", "{packs:?}"),

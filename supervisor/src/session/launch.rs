@@ -107,10 +107,7 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
     let profiles: &[PathBuf] = if options.require_signed { &[] } else { &place.profiles };
     let trust = trust_folders();
     let now = jiff::Timestamp::now();
-    let signed = |file: &Path, text: &str| {
-        let verified = verify(file, text, &trust, now).map(drop);
-        verified.map_err(|error| error.to_string())
-    };
+    let signed = |file: &Path, text: &str| verify(file, text, &trust, now).map(drop);
     let admits: Option<&Admits<'_>> = if options.require_signed { Some(&signed) } else { None };
     let profile = Profile::load(options.profile.as_deref(), &name, profiles)?;
     let agent = options

@@ -188,7 +188,8 @@ enum Name {
 /// last time.
 fn attempt(call: &Call<'_>, open: &Open, path: &CStr, before: Option<&Stat>, kind: Name) -> Result<Tried, Stop> {
     let opens = |stat: &Stat| match stat.kind() {
-        Kind::File => stat.nlink <= 1,
+        // Of a file with several names the guess can be another than the caller's.
+        Kind::File => kind == Name::Own || stat.nlink <= 1,
         kind => kind == Kind::Dir && before.is_some(),
     };
     if before.is_some_and(|before| !opens(before)) {

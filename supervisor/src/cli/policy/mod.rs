@@ -148,7 +148,8 @@ fn check(packs: &[String], strict: bool, session: &Session, style: Style) -> Res
     let warnings = policy.warnings();
     let mut out = String::new();
     for warning in &warnings {
-        out += &format!("{} {}\n", style.yellow("warning:"), crate::text::harmless(warning));
+        let text = warning.to_string();
+        out += &format!("{}{}\n", style.yellow("warning"), crate::text::harmless(&text));
     }
     if policy.mode() == policy::Mode::Audit {
         let text = "all of these packs only watch (`mode: audit`), so a session with them refuses nothing";

@@ -78,7 +78,7 @@ impl Sign {
         let signer = self.signer.or_else(|| user().map(|user| user.name)).unwrap_or_default();
         match sign(&self.pack, &self.key, &signer, self.key_id.as_deref()) {
             Ok(path) => Ok(Said::fine(format!("{}\n", path.display()))),
-            Err(error) => Err(Said::failed(1, &error)),
+            Err(error) => Err(Said::failed(1, &format!("error[{}]: {error}", error.code().name()))),
         }
     }
 }
@@ -117,7 +117,7 @@ impl Verify {
                         signature.public_key_sha256
                     );
                 }
-                Err(error) => wrong.push(format!("{}: {error}", pack.display())),
+                Err(error) => wrong.push(format!("error[{}]: {}: {error}", error.code().name(), pack.display())),
             }
         }
         said.status = u8::from(!wrong.is_empty());

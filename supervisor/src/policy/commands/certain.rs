@@ -43,7 +43,7 @@ struct Certain<'p> {
 }
 
 impl Program {
-    pub(super) fn of(command: &Command<'_>) -> Self {
+    pub(crate) fn of(command: &Command<'_>) -> Self {
         let mut words = Vec::with_capacity(command.argv.iter().map(|word| word.len() + 1).sum());
         for word in &command.argv {
             words.extend_from_slice(word);

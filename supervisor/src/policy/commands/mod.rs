@@ -10,6 +10,7 @@ mod files;
 mod generated;
 mod grammar;
 mod names;
+mod plain;
 mod push;
 mod refspec;
 mod repo;
@@ -23,7 +24,8 @@ mod wrappers;
 
 use std::borrow::Cow;
 
-use certain::Program;
+pub(super) use certain::Program;
+pub(super) use plain::{Lines, lines as plain_lines};
 pub(super) use push::PushTarget;
 use repo::{Disk, Repo};
 pub(super) use table::Table;

@@ -10,11 +10,15 @@ pub(super) fn base(path: &[u8]) -> &[u8] {
 /// Adds to `all` the word as it is, its last component, without `.exe`, the program that a file of this name is, and its name without a version
 /// (`terraform-1.5.7`, `kubectl1.28`).
 pub(super) fn add_names<'a>(table: &'a Table, word: &'a [u8], all: &mut Vec<&'a [u8]>) {
-    let mut add = |name: &'a [u8]| {
+    each_name(table, word, &mut |name| {
         if !name.is_empty() && !all.contains(&name) {
             all.push(name);
         }
-    };
+    });
+}
+
+/// The names that [`add_names`] adds, some of them twice or empty.
+pub(super) fn each_name<'a>(table: &'a Table, word: &'a [u8], add: &mut impl FnMut(&'a [u8])) {
     add(word);
     // `python3 …/awscli/__main__.py`
     let base = base(word.strip_suffix(b"/__main__.py").unwrap_or(word));

@@ -81,17 +81,25 @@ pub(super) enum Meant {
     Other(Vec<Vec<u8>>),
 }
 
+/// Programs that push, with the verb that their name is.
+const CLIENTS: [(&str, Option<&str>); 5] = [
+    ("git", None),
+    ("hub", None),
+    ("git-push", Some("push")),
+    ("git-send-pack", Some("send-pack")),
+    ("git-http-push", Some("http-push")),
+];
+
+/// Whether [`meant`] reads the arguments of a program of this name.
+pub(super) fn is_client(name: &[u8]) -> bool {
+    CLIENTS.iter().any(|(program, _)| program.as_bytes() == name)
+}
+
 /// What a program of these names, called with `words`, would push, and which other commands of git its words stand for.
 pub(super) fn meant(names: &[&[u8]], words: &[&[u8]], command: &Command<'_>, repo: &dyn Repo) -> Vec<Meant> {
     let mut found: Vec<Meant> = Vec::new();
     // git goes by argv[0] too: `exec -a git-push git origin main`.
-    for (program, verb) in [
-        ("git", None),
-        ("hub", None),
-        ("git-push", Some("push")),
-        ("git-send-pack", Some("send-pack")),
-        ("git-http-push", Some("http-push")),
-    ] {
+    for (program, verb) in CLIENTS {
         let ordinary = verb.is_none() && words.first().is_some_and(|word| is_command(word));
         if ordinary || !names.contains(&program.as_bytes()) {
             continue;
