@@ -38,19 +38,37 @@ pub const ELSEWHERE: &[Elsewhere] = shown! {
     }
     44 "faults" { "many_processes_are_all_answered", "many_threads_are_all_answered", }
     46 "network" { "datagrams::a_message_is_sent_as_it_was_decided", }
-    47 "network" { "datagrams::a_datagram_socket_can_send_nothing", "datagrams::no_group_is_joined", }
-    51 "network" { "lookups::names_at_special_addresses_are_refused_unless_placed", "lookups::an_address_is_reached_under_its_told_name_only", }
+    47 "network" {
+        "datagrams::a_datagram_socket_can_send_nothing", "datagrams::no_group_is_joined", "surroundings::no_spelling_of_an_address_passes_by_its_rule",
+        "answers::a_host_of_ipv6_only_is_reached", "not handed out: MPTCP socket over IPv4 (family 2, type 1, protocol 262)",
+        "not handed out: MPTCP socket over IPv6 (family 10, type 1, protocol 262)",
+    }
+    51 "network" {
+        "lookups::names_at_special_addresses_are_refused_unless_placed", "lookups::an_address_is_reached_under_its_told_name_only",
+        "surroundings::changing_addresses_hold_as_they_were_told", "answers::thousands_of_addresses_of_one_name_are_bounded",
+        "surroundings::names_of_etc_hosts_are_judged_by_their_rules",
+    }
     52 "network" {
         "on the wire: another name at the address", "on the wire: a name that is allowed elsewhere", "on the wire: no name", "on the wire: no TLS",
         "on the wire: a second hello for another name", "on the wire: a hello byte by byte, with another name",
         "on the wire: plain HTTP for another host", "on the wire: another host in the second request", "on the wire: two hosts in one request",
-        "on the wire: a tunnel",
+        "on the wire: a tunnel", "on the wire: an encrypted hello inside one for an allowed name", "on the wire: the grease of an encrypted hello",
+        "on the wire: an encrypted name of the drafts", "on the wire: two names in one extension", "on the wire: two extensions with a name each",
+        "on the wire: another name with a dot in the hello", "on the wire: a name with a NUL byte", "on the wire: a ticket of TLS 1.2 under another name",
+        "on the wire: an absolute target at another host than the header's", "on the wire: an absolute target at another host",
+        "on the wire: an absolute target with a user before the host", "on the wire: HTTP/2 with prior knowledge", "on the wire: an upgrade to HTTP/2",
     }
     53 "network" {
         "lookups::no_random_label_reaches_the_upstream", "lookups::other_servers_of_names_are_refused", "lookups::without_network_nothing_resolves",
         "lookups::the_resolver_serves_the_session_only",
     }
     54 "network" { "lookups::hostile_answers_harm_nobody", "lookups::aliases_are_followed_and_judged", "lookups::a_dead_server_fails_the_lookup_and_not_the_session", }
+    54 "network" {
+        "asking::malformed_questions_harm_nobody", "asking::a_lost_question_is_asked_again", "answers::an_answer_that_drips_holds_its_own_asker_only",
+    }
+    55 "network" {
+        "crowd::two_thousand_connections_are_carried_and_closed_side_by_side", "surroundings::changing_addresses_hold_as_they_were_told",
+    }
     55 "network" { "on the wire: half-closed", "on the wire: 64 MB there and back", "on the wire: nobody listens", }
     56 "boundary" { "listening_on_every_interface_is_by_rule_however_it_is_asked", }
     58 "boundary" { "the_supervisor_and_its_files_are_out_of_reach", }

@@ -1,6 +1,7 @@
 //! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
 
 mod answers;
+mod asking;
 mod crafted;
 mod crowd;
 mod datagrams;
@@ -30,6 +31,10 @@ fn main() -> std::process::ExitCode {
             lookups::the_resolver_serves_the_session_only,
             lookups::without_network_nothing_resolves,
             lookups::a_repository_chooses_no_resolver,
+            asking::questions_are_answered_however_they_come,
+            asking::malformed_questions_harm_nobody,
+            asking::a_lost_question_is_asked_again,
+            asking::an_approval_shows_name_address_and_port,
             answers::services_are_told_without_keys_and_hints,
             answers::answers_are_kept_for_as_long_as_they_say,
             answers::a_host_of_ipv6_only_is_reached,
