@@ -107,7 +107,7 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
         };
         report.split("<testcase ").skip(1).filter_map(case).collect()
     };
-    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &read)?;
+    let (native, inside) = run_both(user, UDP, &|_| (), &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
     comparison.ends(&format!("CPython as {}", user.name()), 500);

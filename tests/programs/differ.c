@@ -68,7 +68,11 @@ static const char *plain(const char *text) {
     // A process's folder below /proc, and what is in it.
     if (!strncmp(text, "/proc/", 6) && text[6] >= '0' && text[6] <= '9')
         return snprintf(out, sizeof out, "/proc/N%s", text + 6 + strspn(text + 6, "0123456789")), out;
-    if (strncmp(text, root, len)) return text;
+    if (strncmp(text, root, len)) {
+        // Beside the folder, where a step has moved it.
+        size_t above = len - strlen("/t");
+        return strncmp(text, root, above) ? text : (snprintf(out, sizeof out, "@/..%s", text + above), out);
+    }
     return snprintf(out, sizeof out, "@%s", text + len), out;
 }
 
