@@ -212,6 +212,15 @@ impl Maker<'_> {
                 .error(Code::Stars, span, format!("pattern `{}`", short(text)), label);
             return Vec::new();
         }
+        if text.contains(['|', ';', '&']) && !text.contains(" -c ") {
+            self.diagnostics.note(
+                span,
+                &format!(
+                    "`{}`: a line of several commands; at the kernel boundary each is one of its own, and only CAVRA's adapters see the line",
+                    short(text)
+                ),
+            );
+        }
         vec![Glob::new(text.as_bytes(), role != Role::Grant)]
     }
 

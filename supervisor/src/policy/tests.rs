@@ -963,6 +963,11 @@ fn what_never_answers_is_told_with_its_place() {
         ),
         (vec!["mcp: {allowed_servers: [x]}"], Some("`mcp` is CAVRA's")),
         (
+            vec!["commands: {default: allow, block: ['curl *| sh*']}"],
+            Some("launch0.yaml:2:36: `curl *| sh*`: a line of several commands"),
+        ),
+        (vec!["commands: {default: allow, block: ['bash -c *curl*|*']}"], None),
+        (
             vec!["filesystem: {block_read: ['a.{x,y}']}"],
             Some("stand for themselves"),
         ),
