@@ -41,6 +41,7 @@ fn main() -> std::process::ExitCode {
             answers::thousands_of_addresses_of_one_name_are_bounded,
             answers::an_answer_that_drips_holds_its_own_asker_only,
             surroundings::changing_addresses_hold_as_they_were_told,
+            surroundings::the_summary_names_hosts_with_their_bytes,
             surroundings::no_spelling_of_an_address_passes_by_its_rule,
             tools::git_over_ssh_reaches_what_is_allowed_by_name,
             tools::claude_code_reaches_its_api_by_name,

@@ -289,8 +289,9 @@ impl Lister<'_> {
         };
         let found = found.map(|verdict| verdict.decision);
         let carried_out = match (decision, found) {
-            // Names of hosts are known at the connect only, binding has no example of its own, and system trees are not asked about.
-            (_, None) if enforcer == Enforcer::Connect || entry.starts_with('/') => true,
+            // Names of hosts are known at the connect only, binding has no example of its own, system trees are not asked about, and the
+            // workspace itself has no name that a request could give.
+            (_, None) if enforcer == Enforcer::Connect || entry.starts_with('/') || entry == "${workspace}" => true,
             // Other rules of the pack may be stricter about the example; an allow is nothing that must be carried out.
             (Decision::Allow, found) => found.is_some(),
             (_, Some(found)) => found >= decision,

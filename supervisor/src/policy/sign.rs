@@ -299,6 +299,26 @@ mod tests {
         std::fs::remove_file(root.join("trust/strange.pem")).unwrap();
         sign(&pack, &ours, "team", None).unwrap();
         assert_eq!(check(&pack, text), Ok(()));
+        // The members are CAVRA's, no more and no fewer.
+        let written: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(signature_path(&pack)).unwrap()).unwrap();
+        let mut members: Vec<&String> = written.as_object().unwrap().keys().collect();
+        members.sort();
+        let wanted = [
+            "algorithm",
+            "digest",
+            "key_id",
+            "policy_file",
+            "public_key_sha256",
+            "schema_version",
+            "signature",
+            "signed_at",
+            "signer",
+        ];
+        assert_eq!(members, wanted);
+        assert_eq!(written.get("policy_file").unwrap(), "pack.yaml");
+        let digest = written.get("digest").and_then(serde_json::Value::as_str).unwrap();
+        assert!(digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64));
         assert!(
             check(&pack, "metadata: {id: y}\n")
                 .unwrap_err()

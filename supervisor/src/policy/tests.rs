@@ -383,6 +383,172 @@ fn the_mode_of_a_pack_is_told_explained_and_compared() {
 }
 
 #[test]
+fn each_tool_is_read_past_its_options_to_what_it_does() {
+    /// What a pack blocks; a command that does it, and one like it that does not.
+    const ROWS: &[(&str, &str, &str)] = &[
+        (
+            "kubectl delete*",
+            "kubectl --context prod -n x delete pod y",
+            "kubectl --context delete -n x get pod y",
+        ),
+        (
+            "kubectl delete*",
+            "kubectl --context=prod delete pod y",
+            "kubectl --context=delete get pod y",
+        ),
+        (
+            "helm uninstall*",
+            "helm --kube-context prod -n x del r",
+            "helm --kube-context prod -n del list",
+        ),
+        (
+            "terraform apply*",
+            "terraform -chdir=prod apply -auto-approve",
+            "terraform -chdir=apply plan",
+        ),
+        ("tofu apply*", "tofu -chdir=prod apply", "tofu -chdir=apply plan"),
+        (
+            "aws iam create-access-key*",
+            "aws --profile p --region=r iam create-access-key",
+            "aws --profile iam s3 ls",
+        ),
+        (
+            "az role assignment create*",
+            "az --subscription s role assignment create -o json",
+            "az --subscription role group list",
+        ),
+        (
+            "gcloud projects delete*",
+            "gcloud --project p --quiet projects delete x",
+            "gcloud --project projects config list",
+        ),
+        (
+            "docker push*",
+            "docker --context c image push i",
+            "docker --context push image ls",
+        ),
+        (
+            "podman push*",
+            "podman --connection c image push i",
+            "podman --connection push image ls",
+        ),
+        ("gh pr merge*", "gh pr merge -R o/r 1", "gh pr view -R o/merge 1"),
+        ("glab mr merge*", "glab mr accept -R g/r 1", "glab mr view -R g/merge 1"),
+        (
+            "npm publish*",
+            "npm --registry r --tag=x publ",
+            "npm --tag publish pack",
+        ),
+        (
+            "pnpm publish*",
+            "pnpm --filter x publish",
+            "pnpm --filter publish build",
+        ),
+        (
+            "yarn npm publish*",
+            "yarn --cwd d npm publish",
+            "yarn --cwd npm install",
+        ),
+        (
+            "cargo publish*",
+            "cargo +nightly --color always publish",
+            "cargo +nightly --color always package",
+        ),
+        (
+            "twine upload*",
+            "twine --no-color upload dist/x",
+            "twine --no-color check upload",
+        ),
+        (
+            "twine upload*",
+            "python3 -m twine upload dist/x",
+            "python3 -m twine check dist/x",
+        ),
+        (
+            "git push*",
+            "git -C /srv/x -c a.b=c --no-pager push",
+            "git -C push --no-pager status",
+        ),
+        (
+            "terraform apply*",
+            "ssh -p 22 -i key host 'cd x && terraform apply'",
+            "ssh -p 22 host 'cd x && terraform plan'",
+        ),
+        (
+            "terraform apply*",
+            "docker exec -e A=1 box bash -lc 'terraform apply'",
+            "docker exec box bash -lc 'terraform plan'",
+        ),
+        (
+            "terraform apply*",
+            "kubectl exec -n x pod -- terraform apply",
+            "kubectl exec -n x pod -- terraform plan",
+        ),
+    ];
+    for (pattern, does, other) in ROWS {
+        let policy = Machine::new()
+            .with(&format!("commands: {{default: allow, block: ['{pattern}']}}"))
+            .policy();
+        for (line, wanted) in [(does, Block), (other, Allow)] {
+            let argv = shlex::split(line).unwrap();
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            let file = format!("/usr/bin/{}", argv.first().unwrap());
+            let found = policy.command(&run(&file, &argv), &Nobody).decision;
+            assert_eq!(found, wanted, "{pattern}: {line}");
+        }
+    }
+}
+
+#[test]
+fn enterprise_and_business_unit_packs_are_all_in_force_and_none_loosens_another() {
+    let world = Machine::new().with("filesystem: {allow_write: ['${workspace}/**']}");
+    for (name, text) in [
+        (
+            "10-enterprise",
+            "metadata: {id: enterprise}\nfilesystem: {block_write: [policies/**]}\n",
+        ),
+        (
+            "20-payments",
+            "metadata: {id: payments, inherits: ./parents/base.yaml}\nfilesystem: {allow_write: [policies/**], require_approval_write: [ledger/**]}\n",
+        ),
+        (
+            "parents/base",
+            "metadata: {id: base}\nfilesystem: {warn_write: [docs/**]}\n",
+        ),
+    ] {
+        let file = world.root().join(format!("policy.d/{name}.yaml"));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let policy = world.policy();
+    for (path, decision, pack) in [
+        ("ws/policies/x", Block, "enterprise"),
+        ("ws/ledger/x", RequireApproval, "payments"),
+        ("ws/docs/x", Warn, "base"),
+        ("ws/src/x", Allow, "launch0"),
+    ] {
+        let found = policy.file(FileOp::Write, &world.path(path), &Nobody);
+        assert_eq!((found.decision, found.rule.pack.as_str()), (decision, pack), "{path}");
+    }
+    let layers: Vec<_> = policy
+        .each()
+        .map(|(layer, pack, _)| (layer, pack.id.as_str()))
+        .collect();
+    let machine = super::Layer::Machine;
+    let wanted = [
+        (machine, "enterprise"),
+        (machine, "payments"),
+        (super::Layer::Launch, "launch0"),
+    ];
+    assert_eq!(layers, wanted);
+    // Whoever could write one of their files would choose the next session's policy.
+    for file in ["10-enterprise", "20-payments", "parents/base"] {
+        let file = world.root().join(format!("policy.d/{file}.yaml"));
+        assert!(policy.reserved().contains(&file.into_os_string().into_encoded_bytes()));
+    }
+}
+
+#[test]
 fn paths_are_answered_as_people_expect() {
     let link = |world: &Machine| {
         std::fs::create_dir(world.root().join("real")).unwrap();
