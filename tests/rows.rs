@@ -9,6 +9,7 @@ const REFUSED: &[Row] = refused! {
     a_secret_by_symlink: sh "ln -s .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln -s README.md y && cat y";
     a_secret_by_a_chain_of_symlinks: sh "ln -s .env x && ln -s x y && ln -s $PWD/y z && cat z", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln -s README.md a && ln -s a b && cat b";
     a_secret_by_hard_link: sh "ln .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "ln README.md y && cat y";
+    a_new_name_by_a_descriptor_that_was_not_decided: sh "echo 1 > x && ln -f x y && python3 -c 'import ctypes,os,sys; f=os.open(sys.argv[1],os.O_PATH); os.unlink(sys.argv[1]); sys.exit(ctypes.CDLL(None).linkat(f,b\"\",-100,b\"z\",0x1000)!=0)' x", action "read_file", about "/x (deleted)", rule "boundary.unnamed.block", twin "echo 1 > x && ln -f x y && python3 -c 'import ctypes,os,sys; f=os.open(sys.argv[1],os.O_RDONLY); os.unlink(sys.argv[1]); sys.exit(ctypes.CDLL(None).linkat(f,b\"\",-100,b\"z\",0x1000)!=0)' x";
     a_secret_by_another_name: sh "mv .env x && cat x", action "read_file", about "/.env", rule "filesystem.read.block", twin "mv README.md y && cat y";
     a_secret_by_dots: sh "cat src/../././.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat src/../././README.md";
     a_secret_by_slashes: sh "cat $PWD///.env", action "read_file", about "/.env", rule "filesystem.read.block", twin "cat $PWD///README.md";

@@ -178,7 +178,8 @@ fn make_link(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: i32) 
         return Err(Errno::EXDEV.into());
     }
     let origin = name(object.fd.as_fd(), &object.stat)?;
-    if let Name::Path(_) = origin {
+    // What has no name any more may be another's by a second link: O_PATH, which is not decided, must not give it one here.
+    if matches!(origin, Name::Path(_)) || object.via == Some(0) {
         call.permit(FileOp::Read, "link", &origin, Some(&object))?;
         call.permit(FileOp::Write, "link", &origin, Some(&object))?;
     }
