@@ -266,7 +266,7 @@ pub struct Scope {
     pub home: PathBuf,
     /// `${tmp}`: the temporary folders (`/tmp`, `/var/tmp`, `$TMPDIR`), canonical.
     pub tmp: Vec<PathBuf>,
-    /// Whether patterns are kept as [`super::fold::folded`] spells them, for paths that are spelled so too.
+    /// Whether patterns are kept in the one spelling of file systems that fold names, for paths that are spelled so too.
     pub fold: bool,
 }
 
