@@ -146,6 +146,10 @@ pub const ROWS: &[Row] = &[
         .under(Rules::By)
         .from(Launch::FewNumbers)
         .without(&[Guard::Off("reuse")]),
+    race("reuse", "freed/", 100)
+        .under(Rules::By)
+        .from(Launch::FewNumbers)
+        .without(&[Guard::Off("belief")]),
     race("reuse", "trust/", 10)
         .under(Rules::By)
         .without(&[Guard::Off("policy")]),

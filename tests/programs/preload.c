@@ -40,11 +40,8 @@ __attribute__((constructor)) static void loaded(void) {
     for (long i = 0; i < most; i++) {
         pid_t child = vfork();
         if (child == 0) {
-            if (syscall(SYS_getpid) == wanted) {
-                /* The boundary believes for a tenth of a second that a number means the same task. */
-                usleep(150000);
+            if (syscall(SYS_getpid) == wanted)
                 plant(file);
-            }
             _exit(0);
         }
         waitpid(child, NULL, 0);

@@ -24,12 +24,42 @@ static bool planted(pid_t number) {
     return win;
 }
 static bool reused(void) { return planted(runs((char *[]){NULL})); }
+/* The number is given anew in the moment in which it is free: as long as nobody has waited for the trusted one, the numbers go round to it. */
+static bool freed(void) {
+    pid_t honest = fork();
+    if (!honest) {
+        execve("/usr/bin/true", (char *[]){"true", NULL}, (char *[]){NULL});
+        _exit(127);
+    }
+    siginfo_t ended;
+    waitid(P_PID, honest, &ended, WEXITED | WNOWAIT);
+    close(open(at("ok/new"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    for (int i = 0; i < 2000; i++) {
+        pid_t child = vfork();
+        if (!child)
+            _exit(0);
+        waitpid(child, NULL, 0);
+        if (child == honest - 1)
+            break;
+    }
+    waitpid(honest, NULL, 0);
+    pid_t child = vfork();
+    if (!child) {
+        if (syscall(SYS_getpid) == honest)
+            rename(at("ok/new"), at("by/planted"));
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    bool win = exists(at("by/planted"));
+    unlink(at("by/planted"));
+    return win;
+}
 static bool itself(void) { return planted(0); }
 
 int main(int argc, char **argv) {
     arguments(argc, argv);
-    static const struct row rows[] = {{69, "reuse/number-of-a-trusted-program", reused}, {69, "trust/library-in-a-trusted-program", itself}};
-    for (int i = 0; i < 2; i++) {
+    static const struct row rows[] = {{69, "reuse/number-of-a-trusted-program", reused}, {69, "freed/number-of-a-trusted-program", freed}, {69, "trust/library-in-a-trusted-program", itself}};
+    for (int i = 0; i < 3; i++) {
         struct tally tally;
         if (!begin(&tally, rows[i].class, "%s", rows[i].name))
             continue;

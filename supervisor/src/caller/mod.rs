@@ -7,18 +7,16 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
 use crate::policy::{Subject, Trust};
 use crate::sys::fs::{self, At, ObjectId, resolve as flags};
 use crate::sys::notify::{Listener, NotifId, Tgid, Tid};
-use crate::sys::process::descriptor_limit;
+use crate::sys::process::{descriptor_limit, pidfd_open_thread};
+use crate::sys::socket::poll;
 
-/// How long a task's number is believed to mean the same task; the kernel can not go through all numbers in this time.
-const BELIEF_MS: u64 = 100;
 /// Tasks that are kept at most, each with up to two descriptors (I8).
 const TASKS_MAX: usize = 4096;
 /// Of the supervisor's descriptors the kept tasks may hold a half; what handles calls and answers has the rest.
@@ -120,15 +118,19 @@ pub struct Task {
     pub program: Arc<Program>,
     /// `/proc/TID`, O_PATH: what is opened below it fails with ESRCH once that very task is gone, whoever has its number then.
     dir: Arc<OwnedFd>,
-    /// A pidfd of this very thread, once it was needed.
-    pidfd: OnceLock<OwnedFd>,
-    seen_ms: AtomicU64,
+    /// A pidfd of this very thread; none before Linux 6.9.
+    pidfd: Option<Arc<OwnedFd>>,
 }
 
 impl Task {
-    /// Whether this very task has not ended, whoever has its number now.
+    /// Whether this very task has not ended, whoever has its number now. Asked at each call: where the kernel has just come to a number, it is
+    /// given anew in the moment in which it is free.
     fn lives(&self) -> bool {
-        fs::stat_at(At::Dir(self.dir.as_fd()), c"comm", 0).is_ok()
+        match &self.pidfd {
+            // Read when the thread has ended; pidfd_open(2). It says so of no other, and it is the cheapest question.
+            Some(pidfd) => poll(pidfd.as_fd(), libc::POLLIN, 0) == Ok(false),
+            None => fs::stat_at(At::Dir(self.dir.as_fd()), c"comm", 0).is_ok(),
+        }
     }
 
     /// Opens `/proc/TID/NAME`.
@@ -211,17 +213,12 @@ impl Task {
     /// before that is the caller's.
     pub fn duplicate(&self, number: i32, waits: impl Fn() -> bool) -> Result<OwnedFd, Errno> {
         use crate::sys::process::{pidfd_getfd, pidfd_open, pidfd_open_thread};
-        if let Some(pidfd) = self.pidfd.get() {
+        if let Some(pidfd) = &self.pidfd {
             return pidfd_getfd(pidfd.as_fd(), number);
         }
         let certain = |pidfd| if waits() { Ok(pidfd) } else { Err(Errno::ESRCH) };
         match pidfd_open_thread(self.tid) {
-            Ok(pidfd) => {
-                let pidfd = certain(pidfd)?;
-                let duplicate = pidfd_getfd(pidfd.as_fd(), number);
-                let _first = self.pidfd.set(pidfd);
-                duplicate
-            }
+            Ok(pidfd) => pidfd_getfd(certain(pidfd)?.as_fd(), number),
             // Before Linux 6.9 only the group's leader can be asked; a thread with a table of its own is refused.
             Err(Errno::EINVAL) => {
                 let duplicate = pidfd_getfd(certain(pidfd_open(self.tgid)?)?.as_fd(), number)?;
@@ -376,12 +373,6 @@ fn start_in(stat: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-fn now_ms() -> u64 {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |t| {
-        t.tv_sec().cast_unsigned() * 1000 + t.tv_nsec().cast_unsigned() / 1_000_000
-    })
-}
-
 /// How many tasks may be kept with so many descriptors.
 fn capacity(descriptors: u64) -> usize {
     usize::try_from(descriptors / DESCRIPTORS_A_TASK).map_or(TASKS_MAX, |tasks| tasks.clamp(1, TASKS_MAX))
@@ -410,16 +401,9 @@ impl Tasks {
 
     /// The task that waits with `id`.
     pub fn get(&self, listener: &Listener, id: NotifId, tid: Tid) -> Result<Arc<Task>, Errno> {
-        let now = now_ms();
         let old = self.lock().tasks.get(&tid).cloned();
-        if let Some(task) = old {
-            if now.saturating_sub(task.seen_ms.load(Ordering::Relaxed)) < BELIEF_MS {
-                return Ok(task);
-            }
-            if task.lives() {
-                task.seen_ms.store(now, Ordering::Relaxed);
-                return Ok(task);
-            }
+        if let Some(task) = old.filter(|task| crate::faults::off("belief") || task.lives()) {
+            return Ok(task);
         }
         let name = CString::new(format!("/proc/{}", tid.0)).map_err(|_| Errno::ESRCH)?;
         let dir = fs::open(At::Root, &name, libc::O_PATH | libc::O_DIRECTORY, 0, 0)?;
@@ -429,6 +413,7 @@ impl Tasks {
         let exe = fs::stat_at(At::Dir(dir.as_fd()), c"exe", 0)
             .map_err(|_| Errno::EACCES)?
             .id;
+        let pidfd = pidfd_open_thread(tid).ok().map(Arc::new);
         // The number was looked up by hand: only now is it certain that it is still the caller's.
         if !listener.waits(id) {
             return Err(Errno::ESRCH);
@@ -459,8 +444,7 @@ impl Tasks {
             tgid,
             program,
             dir: Arc::new(dir),
-            pidfd: OnceLock::new(),
-            seen_ms: AtomicU64::new(now),
+            pidfd,
         });
         known.tasks.insert(tid, task.clone());
         Ok(task)
@@ -484,8 +468,7 @@ impl Tasks {
             tgid,
             program,
             dir: leader.dir.clone(),
-            pidfd: OnceLock::new(),
-            seen_ms: AtomicU64::new(now_ms()),
+            pidfd: leader.pidfd.clone(),
         };
         known.tasks.insert(task.tid, Arc::new(task));
     }
