@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ static void relay(char **v) {
     }
 }
 int main(int n, char **v) {
+    signal(SIGPIPE, SIG_IGN); // Whoever reads a stream ends it in the middle of a write.
     if (n > 4 && !strcmp(v[1], "connect")) connects(v + 2);
     else if (n > 4 && !strcmp(v[1], "floor")) floors(v + 2);
     else if (n > 3 && !strcmp(v[1], "lookup")) lookups(v + 2);
