@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::compile::{Compiled, PatternRule};
 use super::engine::Policy;
 use super::explain::Because;
+use super::meeting::meeting;
 use super::pattern::Glob;
 use super::probe::{Address, Probe};
 use super::types::{FileOp, NetOp, Nobody};
@@ -23,6 +24,9 @@ use crate::decision::Decision;
 const PROBES_MAX: usize = 200_000;
 /// Folders that each name is tried in.
 const FOLDERS_MAX: usize = 64;
+
+/// Pairs of patterns that are looked at.
+const PAIRS_MAX: usize = 100_000;
 
 /// A request that two policies answer differently.
 #[derive(Clone, Debug, Serialize)]
@@ -136,10 +140,22 @@ fn probes(policies: &[&Policy]) -> Vec<Probe> {
             all.path(above.as_os_str().as_bytes().to_vec());
         }
     }
+    for text in meetings(policies, paths) {
+        if text.starts_with(b"/") {
+            all.path(text);
+        } else {
+            folders
+                .iter()
+                .for_each(|folder| all.path([folder, &b"/"[..], &text].concat()));
+        }
+    }
+    for line in meetings(policies, |pack| pack.commands.iter()) {
+        all.command(&line);
+    }
     for pack in packs() {
         for rule in pack.commands.iter() {
             for glob in rule.globs.iter().chain(&rule.except) {
-                for star in [&b""[..], b" x", b"x"] {
+                for star in [&b""[..], b" x", b"x", b"x\ny"] {
                     all.command(&glob.parts().join(star));
                 }
             }
@@ -258,6 +274,31 @@ fn paths(pack: &Compiled) -> impl Iterator<Item = &PatternRule> {
     pack.of_paths()
 }
 
+/// Texts where a pattern of one policy meets another one of the other: there its answer takes the place of the other's.
+fn meetings<'p, Of>(policies: &[&'p Policy], of: impl Fn(&'p Compiled) -> Of) -> Vec<Vec<u8>>
+where
+    Of: Iterator<Item = &'p PatternRule>,
+{
+    let each_once = |policy: &&'p Policy| -> Vec<&'p Glob> {
+        let rules = policy.packs.iter().flat_map(|(_, pack)| of(pack));
+        let mut known = HashSet::new();
+        let all = rules.flat_map(|rule| rule.globs.iter().chain(&rule.except));
+        all.filter(|glob| known.insert(glob.parts())).collect()
+    };
+    let of_each: Vec<Vec<&Glob>> = policies.iter().map(each_once).collect();
+    let [before, after] = of_each.as_slice() else {
+        return Vec::new();
+    };
+    let pairs = before
+        .iter()
+        .flat_map(|one| after.iter().map(move |other| (one, other)));
+    let pairs = pairs
+        .filter(|(one, other)| one.parts() != other.parts())
+        .take(PAIRS_MAX);
+    let met = |(one, other): (&&Glob, &&Glob)| [b'x', b'\n'].map(|filler| meeting(one, other, filler));
+    pairs.flat_map(met).flatten().collect()
+}
+
 /// The folder that a pattern is about, where it names one.
 fn folder(glob: &Glob) -> Option<Vec<u8>> {
     let first = glob.parts().first()?;
@@ -272,7 +313,8 @@ fn samples(glob: &Glob, folders: &[Vec<u8>]) -> Vec<Vec<u8>> {
         return Vec::new();
     };
     let mut all = Vec::new();
-    for star in [&b"x"[..], b"x/y", b""] {
+    // The last one, because an allow does not reach over a line end where other decisions do.
+    for star in [&b"x"[..], b"x/y", b"", b"x\ny"] {
         if first.is_empty() && !rest.is_empty() {
             let tail = rest.join(star);
             all.extend(folders.iter().map(|folder| [folder, &tail[..]].concat()));

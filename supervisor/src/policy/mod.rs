@@ -14,6 +14,7 @@ mod links;
 mod lint;
 mod load;
 mod matcher;
+mod meeting;
 mod names;
 mod network;
 pub(crate) mod node;

@@ -123,15 +123,21 @@ impl Glob {
         })
     }
 
-    /// The positions of the pattern's automaton after `text`: equal sets answer equally for whatever follows.
-    fn positions(&self, text: &[u8]) -> Vec<bool> {
-        let mut tokens: Vec<Option<u8>> = Vec::new();
+    /// Literal bytes, and None for a star.
+    pub(super) fn tokens(&self) -> Vec<Option<u8>> {
+        let mut tokens = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
             if index > 0 {
                 tokens.push(None);
             }
             tokens.extend(part.iter().map(|byte| Some(*byte)));
         }
+        tokens
+    }
+
+    /// The positions of the pattern's automaton after `text`: equal sets answer equally for whatever follows.
+    fn positions(&self, text: &[u8]) -> Vec<bool> {
+        let tokens = self.tokens();
         let close = |set: &mut Vec<bool>| {
             for (at, token) in tokens.iter().enumerate() {
                 if set.get(at) == Some(&true)
