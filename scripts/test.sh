@@ -105,8 +105,9 @@ else
 fi
 check "build" cargo build -q --workspace --bins
 [ "$(id -u)" = 0 ] || leave_out "sessions as root" "the tests run as an ordinary user"
-# A minute each for the parsers of packs, commands and addresses: the three run side by side, and beside the other tests.
-CAVRA_FUZZ_SECONDS=${CAVRA_FUZZ_SECONDS:-60} tests "unit tests" cargo test -q --workspace --exclude cavra-tests
+# A minute for the fuzz targets, which run side by side, and beside the other tests; another for random calls at a live session (faults).
+export CAVRA_FUZZ_SECONDS=${CAVRA_FUZZ_SECONDS:-60}
+tests "unit tests" cargo test -q --workspace --exclude cavra-tests
 tests "the harness itself" cargo test -q -p cavra-tests --lib
 tests "the harness: examples" cargo test -q -p cavra-tests --doc
 # Every [[test]] of the tests' crate: a new program needs no line here.
