@@ -23,6 +23,23 @@ impl Known {
         )
     }
 
+    /// And those of `text` that hold on kernels before the one in the column in front.
+    pub fn before(mut self, text: &'static str, release: &str) -> Self {
+        let number = |version: &str| -> (u32, u32) {
+            let mut parts = version.split('.').map_while(|part| part.parse().ok());
+            (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+        };
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (kernel, row) = line
+                .split_once('\t')
+                .unwrap_or_else(|| panic!("no known difference: {line:?}"));
+            if number(release) < number(kernel) {
+                self.0.extend(Self::read(row).0);
+            }
+        }
+        self
+    }
+
     fn reason(&self, what: &str, native: &str, inside: &str) -> Option<&'static str> {
         let fits = |row: &&[&str; 4]| matches(row[0], what) && matches(row[1], native) && matches(row[2], inside);
         self.0.iter().find(fits).map(|row| row[3])

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use cavra_tests::Suite;
 
-/// Allows everything: what differs under it is the boundary's doing, not a rule's.
-const OPEN: &str = "metadata: {id: open}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow}\n";
+/// Allows everything, datagrams too, which no default speaks of: what differs under it is the boundary's doing, not a rule's.
+const OPEN: &str = "metadata: {id: open}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow, allow: ['udp:*']}\n";
 
 /// How long one suite may take, natively or inside.
 const DEADLINE: Duration = Duration::from_secs(4 * 3_600);

@@ -9,9 +9,6 @@ use cavra_tests::*;
 use crate::known::{Comparison, Known};
 use crate::{DEADLINE, OPEN, number, scale, whole};
 
-/// As [`OPEN`], and datagrams are sent.
-const UDP: &str = "metadata: {id: udp}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow, allow: ['udp:*']}\n";
-
 /// Each result under its name.
 type Results = BTreeMap<String, String>;
 
@@ -41,7 +38,6 @@ pub fn both() -> Vec<Case> {
 /// Runs `script` natively and in a session, and reads both; `setup` makes either stage ready.
 fn run_both(
     user: User,
-    pack: &str,
     setup: &dyn Fn(&Stage),
     script: &str,
     read: &dyn Fn(&Stage, &str) -> Results,
@@ -52,7 +48,7 @@ fn run_both(
     let mut command = outside.command("sh")?;
     command.args(["-c", script]).env("TMPDIR", "/tmp");
     let native = Running::start(command, None).finish(DEADLINE);
-    let session = inside.session().pack(pack).env("TMPDIR", "/tmp").deadline(DEADLINE);
+    let session = inside.session().pack(OPEN).env("TMPDIR", "/tmp").deadline(DEADLINE);
     let outcome = session.sh(script)?;
     outcome.verifies();
     let results = (read(&outside, &native.stdout), read(&inside, outcome.stdout()));
@@ -74,12 +70,20 @@ fn pairs(text: &str) -> Results {
     text.lines().filter_map(pair).collect()
 }
 
-/// Modules beside those of tests/tools/python.rs; the second list takes minutes.
+/// Modules beside those of tests/tools/python.rs; the second list takes minutes. `CAVRA_MODULES` names others.
 const MODULES: &str = "test_pathlib test_mmap test_pty test_select test_poll test_epoll test_selectors test_fileio test_file_eintr test_glob test_ioctl \
     test_wait4 test_fork1 test_threadsignals test_sqlite3 test_multiprocessing_main_handling";
 const MORE_MODULES: &str = "test_tarfile test_multiprocessing_fork test_multiprocessing_forkserver test_multiprocessing_spawn test_ssl test_socketserver test_httpservers \
     test_concurrent_futures test_ftplib test_io test_threading test_mailbox test_zipfile test_dbm test_shelve test_logging test_eintr test_import test_popen \
-    test_resource test_fileinput test_filecmp test_urllib2_localnet test_threadedtempfile test_venv test_getpass test_pwd test_posixpath test_site";
+    test_resource test_fileinput test_filecmp test_urllib2_localnet test_threadedtempfile test_venv test_getpass test_pwd test_posixpath test_site \
+    test_asyncore test_asynchat test_atexit test_audit test_bufio test_bz2 test_cgi test_cmd_line test_cmd_line_script test_compileall \
+    test_crypt test_ctypes test_curses test_docxmlrpc test_ensurepip test_faulthandler test_file test_fileutils test_genericpath test_gettext \
+    test_grp test_gzip test_httplib test_imaplib test_importlib test_largefile test_linecache test_locale test_lzma test_mailcap test_mimetypes \
+    test_modulefinder test_netrc test_nntplib test_openpty test_pipes test_pkg test_pkgutil test_platform test_plistlib test_poplib \
+    test_py_compile test_pydoc test_readline test_robotparser test_runpy test_sax test_script_helper test_smtpd test_smtplib test_spwd test_stat \
+    test_support test_sys test_sysconfig test_syslog test_telnetlib test_thread test_time test_timeout test_trace test_tracemalloc \
+    test_unicode_file test_unicode_file_functions test_univnewlines test_urllib test_urllib2 test_uuid test_wait3 test_webbrowser test_wsgiref \
+    test_xmlrpc test_zipapp test_zipimport test_zipimport_support";
 
 fn cpython_ends_as_natively(user: User) -> Verdict {
     if user == User::Root && !whole() {
@@ -89,12 +93,19 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
     if !probe.status.success() {
         return skip("CPython's tests are not installed: run scripts/setup.sh");
     }
-    let modules = if whole() {
-        format!("{MODULES} {MORE_MODULES}")
-    } else {
-        MODULES.to_owned()
+    let listed = || {
+        if whole() {
+            format!("{MODULES} {MORE_MODULES}")
+        } else {
+            MODULES.to_owned()
+        }
     };
-    let script = format!("/usr/bin/python3 -m test -j2 --timeout 300 --junit-xml results.xml {modules} 2>&1");
+    let modules = std::env::var("CAVRA_MODULES").unwrap_or_else(|_| listed());
+    // A session has no capabilities, root's neither: what they make of a test is no difference of the boundary's.
+    let script = format!(
+        "drop='setpriv --bounding-set=-all --inh-caps=-all --'; $drop true 2>/dev/null || drop=; \
+         $drop /usr/bin/python3 -m test -j2 --timeout 300 --junit-xml results.xml {modules} 2>&1"
+    );
     let read = |stage: &Stage, _: &str| {
         let report = stage.read("ws/results.xml").unwrap_or_default();
         let case = |case: &str| {
@@ -107,7 +118,7 @@ fn cpython_ends_as_natively(user: User) -> Verdict {
         };
         report.split("<testcase ").skip(1).filter_map(case).collect()
     };
-    let (native, inside) = run_both(user, UDP, &|_| (), &script, &read)?;
+    let (native, inside) = run_both(user, &|_| (), &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/cpython.txt")), &native, &inside);
     comparison.ends(&format!("CPython as {}", user.name()), 500);
@@ -132,12 +143,21 @@ fn stress_ng_ends_as_natively(user: User) -> Verdict {
     } else {
         STRESSORS.to_owned()
     };
-    // Statuses: 0 it ended well, 2 a stressor failed or found what is wrong, 3 it could not run here, 4 it is not for this machine.
+    // Statuses: 0 it ended well, 2 a stressor failed or found what is wrong, 3 it could not run here, 4 it is not for this machine. Behind it, what
+    // failed first.
     let script = format!(
-        "for s in {names}; do timeout -k 5 {} stress-ng --quiet --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; echo $s $?; done",
+        "for s in {names}; do timeout -k 5 {} stress-ng --verify --oomable --temp-path . --timeout {seconds}s --$s 1 > log.$s 2>&1; \
+         echo $s $? $(sed -n '/failed/{{s/^stress-ng: *[a-z]*: *[[0-9]*] *//p;q}}' log.$s); done",
         seconds * 4 + 60
     );
-    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
+    let (mut native, mut inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
+    // Where both end alike, what failed is told of another folder and process.
+    let status = |how: &String| how.split(' ').next().unwrap_or_default().to_owned();
+    for (name, how) in &mut native {
+        if let Some(other) = inside.get_mut(name).filter(|other| status(other) == status(how)) {
+            (*how, *other) = (status(how), status(other));
+        }
+    }
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -160,7 +180,7 @@ fn fio_verifies_what_it_wrote(user: User) -> Verdict {
         "for e in {engines}; do for rw in randwrite rw; do \
          fio --name=$e-$rw --ioengine=$e --rw=$rw --bs=4k --size={size}m --verify=crc32c --verify_fatal=1 --fallocate=none --fsync=64 --minimal > log.$e.$rw 2>&1; echo $e-$rw $?; done; done"
     );
-    let (native, inside) = run_both(user, OPEN, &|_| (), &script, &|_, text| pairs(text))?;
+    let (native, inside) = run_both(user, &|_| (), &script, &|_, text| pairs(text))?;
     let mut comparison = Comparison::default();
     comparison.add_all(
         &Known::read(include_str!("differences/stress-ng.txt")),
@@ -224,7 +244,7 @@ fn go_ends_as_natively(user: User) -> Verdict {
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
-        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| go_results(text))?;
+        let (native, inside) = run_both(user, &setup, &script, &|_, text| go_results(text))?;
         let named = |results: Results| {
             results
                 .into_iter()
@@ -346,7 +366,7 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
         let script = format!(
             "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
         );
-        let (native, inside) = run_both(user, UDP, &setup, &script, &|_, text| rust_results(text))?;
+        let (native, inside) = run_both(user, &setup, &script, &|_, text| rust_results(text))?;
         let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
         let named = |results: Results| {
             results
@@ -422,7 +442,7 @@ fn npm_package_ends_as_natively(user: User, (name, version, build, tests): (&str
         let report = stage.read("ws/package/results.json").unwrap_or_default();
         pairs(said).into_iter().chain(jest_results(&report)).collect()
     };
-    let (native, inside) = run_both(user, OPEN, &setup, &script, &read)?;
+    let (native, inside) = run_both(user, &setup, &script, &read)?;
     let mut comparison = Comparison::default();
     comparison.add_all(&Known::read(include_str!("differences/npm.txt")), &native, &inside);
     comparison.ends(&format!("{name} as {}", user.name()), 15);
