@@ -51,6 +51,7 @@ fn main() -> std::process::ExitCode {
             datagrams::messages_are_sent_as_natively,
             datagrams::a_message_is_sent_as_it_was_decided,
             datagrams::datagrams_go_where_a_rule_says_so,
+            datagrams::ancillary_data_is_refused_by_its_name,
             datagrams::without_a_rule_an_echo_of_datagrams_ends,
         ])
         .root(cases![
