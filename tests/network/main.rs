@@ -4,9 +4,11 @@ mod answers;
 mod asking;
 mod crafted;
 mod crowd;
+mod daemons;
 mod datagrams;
 mod dns;
 mod encrypted;
+mod inbound;
 mod lookups;
 mod surroundings;
 mod tools;
@@ -34,6 +36,7 @@ fn main() -> std::process::ExitCode {
             asking::questions_are_answered_however_they_come,
             asking::malformed_questions_harm_nobody,
             asking::a_lost_question_is_asked_again,
+            asking::a_second_server_answers_for_a_dead_one,
             asking::an_approval_shows_name_address_and_port,
             answers::services_are_told_without_keys_and_hints,
             answers::answers_are_kept_for_as_long_as_they_say,
@@ -55,6 +58,9 @@ fn main() -> std::process::ExitCode {
             datagrams::without_a_rule_an_echo_of_datagrams_ends,
         ])
         .root(cases![
+            daemons::what_answers_for_names_outside_is_out_of_reach,
+            inbound::from_outside_loopback_nobody_gets_in,
+            inbound::a_rule_lets_the_neighbour_in_where_it_says,
             surroundings::names_of_etc_hosts_are_judged_by_their_rules,
             surroundings::search_domains_lead_to_allowed_names_only,
         ])
