@@ -1,5 +1,6 @@
 //! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
 
+mod accounts;
 mod answers;
 mod asking;
 mod crafted;
@@ -44,7 +45,8 @@ fn main() -> std::process::ExitCode {
             answers::thousands_of_addresses_of_one_name_are_bounded,
             answers::an_answer_that_drips_holds_its_own_asker_only,
             surroundings::changing_addresses_hold_as_they_were_told,
-            surroundings::the_summary_names_hosts_with_their_bytes,
+            accounts::each_host_is_summed_up_with_its_bytes,
+            accounts::refused_hosts_hide_none_that_was_reached,
             surroundings::no_spelling_of_an_address_passes_by_its_rule,
             tools::git_over_ssh_reaches_what_is_allowed_by_name,
             tools::claude_code_reaches_its_api_by_name,
