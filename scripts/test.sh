@@ -19,7 +19,8 @@ case ${1-} in
 esac
 
 log=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX") whole=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX")
-trap 'rm -f "$log" "$whole"' EXIT
+said=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX")
+trap 'rm -f "$log" "$whole" "$said"' EXIT
 passed=0 failed=0 skipped=0
 failures=() left_out=()
 
@@ -61,6 +62,7 @@ tests() {
         passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
         [ "$f" = 0 ] || status=reported
     done <<<"$sums"
+    [ "$status" = 0 ] || { echo "-- $name" && scripts/failures.sh <"$log"; } >>"$said"
     case $status in
     0) ;;
     reported) failures+=("$name") ;;
@@ -105,8 +107,9 @@ else
 fi
 check "build" cargo build -q --workspace --bins
 [ "$(id -u)" = 0 ] || leave_out "sessions as root" "the tests run as an ordinary user"
-# A minute each for the parsers of packs, commands and addresses: the three run side by side, and beside the other tests.
-CAVRA_FUZZ_SECONDS=${CAVRA_FUZZ_SECONDS:-60} tests "unit tests" cargo test -q --workspace --exclude cavra-tests
+# A minute for the fuzz targets, which run side by side, and beside the other tests; another for random calls at a live session (faults).
+export CAVRA_FUZZ_SECONDS=${CAVRA_FUZZ_SECONDS:-60}
+tests "unit tests" cargo test -q --no-fail-fast --workspace --exclude cavra-tests
 tests "the harness itself" cargo test -q -p cavra-tests --lib
 tests "the harness: examples" cargo test -q -p cavra-tests --doc
 # Every [[test]] of the tests' crate: a new program needs no line here.
@@ -130,6 +133,7 @@ fi
 if [ ${#failures[@]} -gt 0 ]; then
     title "failed"
     printf '%s\n' "${failures[@]}"
+    cat "$said"
 fi
 if [ ${#left_out[@]} -gt 0 ]; then
     title "skipped"

@@ -119,3 +119,24 @@ fn the_status_tells_all_wrong_and_partial_apart() {
         assert!(row.4 != 3 || named.contains(row.5), "{row:?}: {said}");
     }
 }
+
+#[test]
+fn what_failed_is_named_with_what_it_said() {
+    for (printed, named) in [
+        ("test a ... ok\n\ntest result: ok. 1 passed; 0 failed\n", ""),
+        (
+            "test a::root ... FAILED (0.1 s)\ntold: 1\n\ntest b ... ok (0.1 s)\nother\n",
+            "test a::root ... FAILED (0.1 s)\n    told: 1\n    \n",
+        ),
+        (
+            "---- a::b stdout ----\npanicked: 1\n   0: frame\n             at x.rs\n\nfailures:\n    a::b\n",
+            "---- a::b stdout ----\n    panicked: 1\n    \n",
+        ),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), printed).unwrap();
+        let script = places::repository().join("scripts/failures.sh");
+        let output = Command::new(script).stdin(file.reopen().unwrap()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), named);
+    }
+}

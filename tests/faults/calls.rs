@@ -1,4 +1,5 @@
 //! Random calls thrown at a live session (tests/programs/fuzz_calls.c): it survives, answers everything, grows nothing and lets nothing out.
+//! At least `CAVRA_CALLS` of them, and for `CAVRA_FUZZ_SECONDS`, which the test command sets to a minute.
 
 use std::time::Duration;
 
@@ -20,16 +21,20 @@ pub fn cases() -> Vec<Case> {
 
 fn random_calls_are_all_answered_and_win_nothing(user: User) -> Verdict {
     let mut random = Random::new("random calls");
-    let wanted = std::env::var("CAVRA_CALLS").ok().and_then(|text| text.parse().ok());
-    let calls: u32 = wanted.unwrap_or_else(|| scale(20_000, 2_000_000));
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let calls: u32 = number("CAVRA_CALLS").unwrap_or_else(|| scale(20_000, 2_000_000));
+    let seconds = number("CAVRA_FUZZ_SECONDS").unwrap_or(0);
     let stage = stage(user)?;
     stage.folder("ws/locked");
     let fuzz = program(&stage, "fuzz_calls");
-    let mut session = stage.session().pack(PACK).deadline(Duration::from_secs(1_200));
+    let mut session = stage
+        .session()
+        .pack(PACK)
+        .deadline(Duration::from_secs(1_200 + u64::from(seconds)));
     session = session.approvals("deny");
     let seed = random.below(u64::MAX).to_string();
-    let calls_wanted = calls.to_string();
-    let words = [fuzz.to_str().unwrap(), &seed, &calls_wanted, "secret"];
+    let (least, lasts) = (calls.to_string(), seconds.to_string());
+    let words = [fuzz.to_str().unwrap(), &seed, &least, &lasts, "secret"];
     let mut live = start_with_descriptors(&stage, session, 256, &words)?;
     let mut samples = Vec::new();
     while live.running.ended().is_none() {

@@ -1,6 +1,6 @@
 // Random calls, but of the right shape, against whatever decides them: pointers into pages that end, are not there, or change under way;
 // flags out of the real ones and beyond; descriptors that are open, closed or of another kind. Several processes and threads, signals among them.
-// argv: SEED CALLS SECRET. Prints the calls made, the fewest and the errnos met; LEAK when bytes of SECRET were read.
+// argv: SEED CALLS SECONDS SECRET; it goes on until both are over. Prints the calls made, the fewest and the errnos met; LEAK when bytes of SECRET were read.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -137,6 +137,12 @@ static void one(void) {
 }
 static volatile int go = 1;
 static long share;
+static struct timespec until;
+static int time_is_left(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec < until.tv_sec;
+}
 static void *calls(void *seed) {
     state = (uint64_t)seed;
     // A timer for each thread: what waits, a FIFO's other end, is interrupted.
@@ -145,7 +151,7 @@ static void *calls(void *seed) {
     struct itimerspec often = {{0, 7000000}, {0, 7000000}};
     timer_t timer;
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &often, 0)) return 0;
-    for (long i = 0; i < share; i++) one();
+    for (long i = 0; i < share || time_is_left(); i++) one();
     timer_delete(timer);
     return 0;
 }
@@ -160,9 +166,10 @@ static void *change(void *seed) {
 }
 static void handler(int signal) { (void)signal; }
 int main(int argc, char **argv) {
-    if (argc != 4) return 2;
+    if (argc != 5) return 2;
     uint64_t seed = strtoull(argv[1], 0, 10);
-    share = atol(argv[2]) / 8, secret = argv[3];
+    share = atol(argv[2]) / 8, secret = argv[4];
+    clock_gettime(CLOCK_MONOTONIC, &until), until.tv_sec += atol(argv[3]);
     count = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     mkdir("d", 0700), close(creat("a", 0600)), close(creat("b", 0600)), close(creat("d/a", 0600)), symlink("a", "l"), symlink("secret", "ll"), symlink("loop", "loop"), mkfifo("fifo", 0600);
     for (int p = 0; p < 4; p++)

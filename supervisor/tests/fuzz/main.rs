@@ -1,13 +1,14 @@
 //! The fuzz targets without cargo-fuzz: each kept input of fuzz/seeds, and inputs that a seeded mutator makes of them.
 //!
-//! `CAVRA_FUZZ_RUNS` is how many for each target (1000), `CAVRA_SEED` where they come from (1). The parsers of policies, commands and addresses
-//! run for `CAVRA_FUZZ_SECONDS` (2) besides, from a seed that is each time another; the test command says 60.
+//! `CAVRA_FUZZ_RUNS` is how many for each target (1000), `CAVRA_SEED` where they come from (1). All run for `CAVRA_FUZZ_SECONDS` (2) besides,
+//! side by side, from a seed that is each time another; the test command says 60.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers below a length")]
 
 mod targets;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// SplitMix64.
@@ -56,126 +57,134 @@ fn number(name: &str, usual: u64) -> u64 {
         .unwrap_or(usual)
 }
 
-/// The kept inputs of a target, and `more`.
-fn inputs(name: &str, more: &[&[u8]]) -> Vec<Vec<u8>> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(name);
-    let mut inputs: Vec<Vec<u8>> = more.iter().map(|input| input.to_vec()).collect();
-    for entry in std::fs::read_dir(&corpus).into_iter().flatten().flatten() {
-        inputs.push(std::fs::read(entry.path()).unwrap());
-    }
-    assert!(inputs.len() > 2, "{} has no inputs", corpus.display());
-    inputs
+/// A parser: the folder of its kept inputs in fuzz/seeds, inputs besides, and what is claimed of it for any bytes.
+struct Parser {
+    name: &'static str,
+    more: &'static [&'static [u8]],
+    claim: fn(&[u8]),
 }
 
-/// Runs `target` on what comes of the inputs, as long as `goes_on` says so of the number of runs so far; returns it.
-fn mutate(name: &str, inputs: &[Vec<u8>], seed: u64, target: fn(&[u8]), goes_on: impl Fn(u64) -> bool) -> u64 {
-    let mut random = Random(seed);
-    let mut runs = 0;
-    while goes_on(runs) {
-        let (one, other) = (random.below(inputs.len()), random.below(inputs.len()));
-        let input = random.mutate(&inputs[one], &inputs[other]);
-        let outcome = std::panic::catch_unwind(|| target(&input));
-        assert!(outcome.is_ok(), "{name}: a claim fails for {}", input.escape_ascii());
-        runs += 1;
-    }
-    runs
+const fn parser(name: &'static str, more: &'static [&'static [u8]], claim: fn(&[u8])) -> Parser {
+    Parser { name, more, claim }
 }
 
-/// Runs `target` on the kept inputs of `name`, on `more`, and on what comes of them.
-fn run(name: &str, more: &[&[u8]], target: fn(&[u8])) {
-    let inputs = inputs(name, more);
-    inputs.iter().for_each(|input| target(input));
-    let limit = number("CAVRA_FUZZ_RUNS", 1_000);
-    mutate(name, &inputs, number("CAVRA_SEED", 1), target, |runs| runs < limit);
-}
-
-#[test]
-fn arrays_of_strings_are_read_as_they_are() {
-    run("arrays", &[b"", &[b'x'; 140_000], &[0; 5_000]], targets::arrays);
-}
-
-#[test]
-fn paths_are_read_as_they_are() {
-    run(
-        "arrays",
+/// Every parser of foreign bytes; fuzz/fuzz_targets has one of each name.
+const PARSERS: &[Parser] = &[
+    parser("address", &[], targets::address),
+    parser("argv", &[b"", b"x\0terraform\0apply"], targets::argv),
+    parser("arrays", &[b"", &[b'x'; 140_000], &[0; 5_000]], targets::arrays),
+    parser("conf", &[b""], targets::conf),
+    parser("control", &[b"", b"\n"], targets::control),
+    parser("dns", &[b"", b"x"], targets::dns),
+    parser("hello", &[], targets::hello),
+    parser("http", &[], targets::http),
+    parser("packs", &[b"", b"metadata: {id: x}\n"], targets::pack),
+    parser(
+        "path",
         &[b"", &[b'/'; 4_095], &[b'a'; 4_096], &[b'b'; 9_000]],
         targets::path,
-    );
+    ),
+    parser("records", &[b"", b"{}\n"], targets::records),
+];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The files of a folder, each with its name, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+impl Parser {
+    fn inputs(&self) -> Vec<Vec<u8>> {
+        let mut inputs: Vec<Vec<u8>> = self.more.iter().map(|input| input.to_vec()).collect();
+        let kept = files(&repository().join("fuzz/seeds").join(self.name));
+        assert!(kept.len() > 1, "{} has no kept inputs", self.name);
+        let shipped = match self.name {
+            "packs" => files(&repository().join("policies")),
+            _ => Vec::new(),
+        };
+        let shipped = shipped.into_iter().map(|pack| pack.join("policy.yaml"));
+        inputs.extend(kept.into_iter().chain(shipped).map(|file| std::fs::read(file).unwrap()));
+        if self.name == "records" {
+            inputs.push(targets::CHAIN.clone());
+        }
+        inputs
+    }
+
+    fn check(&self, input: &[u8]) {
+        let outcome = std::panic::catch_unwind(|| (self.claim)(input));
+        assert!(
+            outcome.is_ok(),
+            "{}: a claim fails for {}",
+            self.name,
+            input.escape_ascii()
+        );
+    }
+
+    /// Runs it on what comes of `inputs` by `seed`, as long as `goes_on` says so of the number of runs so far; returns that.
+    fn mutate(&self, inputs: &[Vec<u8>], seed: u64, goes_on: impl Fn(u64) -> bool) -> u64 {
+        let mut random = Random(seed);
+        let mut runs = 0;
+        while goes_on(runs) {
+            let (one, other) = (random.below(inputs.len()), random.below(inputs.len()));
+            self.check(&random.mutate(&inputs[one], &inputs[other]));
+            runs += 1;
+        }
+        runs
+    }
+}
+
+/// `each` of every parser, side by side; how many inputs it ran. One that fails leaves the others going.
+fn side_by_side(each: impl Fn(&Parser) -> u64 + Sync) {
+    let runs: Vec<(&str, Option<u64>)> = std::thread::scope(|scope| {
+        let each = &each;
+        let threads: Vec<_> = PARSERS
+            .iter()
+            .map(|parser| (parser.name, scope.spawn(move || each(parser))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|(name, thread)| (name, thread.join().ok()))
+            .collect()
+    });
+    // Not by `println!`, which the runner keeps to itself while nothing fails; it may be in the middle of a line.
+    let mut out = std::io::stdout().lock();
+    writeln!(out).unwrap();
+    for (name, runs) in &runs {
+        let runs = runs.map_or("a claim fails".to_owned(), |runs| format!("{runs} inputs"));
+        writeln!(out, "fuzz {name}: {runs}").unwrap();
+    }
+    let bad = |(name, runs): &(&'static str, Option<u64>)| runs.is_none_or(|runs| runs == 0).then_some(*name);
+    assert_eq!(runs.iter().filter_map(bad).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]
-fn only_what_was_written_verifies_as_whole() {
-    run("records", &[&targets::CHAIN, b"", b"{}\n"], targets::records);
+fn kept_inputs_and_what_comes_of_them_hold_every_claim() {
+    let (limit, seed) = (number("CAVRA_FUZZ_RUNS", 1_000), number("CAVRA_SEED", 1));
+    side_by_side(|parser| {
+        let inputs = parser.inputs();
+        inputs.iter().for_each(|input| parser.check(input));
+        parser.mutate(&inputs, seed, |runs| runs < limit) + inputs.len() as u64
+    });
 }
 
 #[test]
-fn any_pack_is_a_policy_or_named_errors() {
-    run("packs", &[b"", b"metadata: {id: x}\n"], targets::pack);
-}
-
-#[test]
-fn the_control_socket_answers_anything_and_decides_nothing_unnamed() {
-    run("control", &[b"", b"\n"], targets::control);
-}
-
-#[test]
-fn a_hello_names_one_host_however_it_comes() {
-    run("hello", &[], targets::hello);
-}
-
-#[test]
-fn a_request_names_one_host_however_it_comes() {
-    run("http", &[], targets::http);
-}
-
-#[test]
-fn a_dns_message_is_answered_as_what_it_is() {
-    run("dns", &[b"", b"x"], targets::dns);
-}
-
-#[test]
-fn the_session_is_given_its_own_resolver_alone() {
-    run("conf", &[b""], targets::conf);
-}
-
-#[test]
-fn any_arguments_are_answered_and_never_looser_than_their_line() {
-    run("argv", ARGV, targets::argv);
-}
-
-#[test]
-fn an_address_has_one_meaning_wherever_it_stands() {
-    run("address", &[], targets::address);
-}
-
-const ARGV: &[&[u8]] = &[b"", b"x\0terraform\0apply"];
-
-/// A target: name, inputs, claim.
-type Parser = (&'static str, Vec<Vec<u8>>, fn(&[u8]));
-
-/// The three side by side, so that a minute each is a minute.
-#[test]
-fn policies_commands_and_addresses_hold_for_as_long_as_asked() {
+fn every_claim_holds_for_as_long_as_asked() {
     let lasts = Duration::from_secs(number("CAVRA_FUZZ_SECONDS", 2));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = number("CAVRA_SEED", now.as_nanos() as u64);
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
-    let shipped = std::fs::read_dir(policies).unwrap().flatten();
-    let shipped = shipped.map(|pack| std::fs::read(pack.path().join("policy.yaml")).unwrap());
-    let mut packs = inputs("packs", &[b"metadata: {id: x}\n"]);
-    packs.extend(shipped);
-    let targets: [Parser; 3] = [
-        ("packs", packs, targets::pack),
-        ("argv", inputs("argv", ARGV), targets::argv),
-        ("address", inputs("address", &[]), targets::address),
-    ];
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        for (name, inputs, target) in &targets {
-            scope.spawn(move || {
-                let runs = mutate(name, inputs, seed, *target, |_| began.elapsed() < lasts);
-                assert!(runs > 0, "{name}: not one input in {} s", lasts.as_secs());
-            });
-        }
-    });
+    side_by_side(|parser| parser.mutate(&parser.inputs(), seed, |_| began.elapsed() < lasts));
+}
+
+#[test]
+fn cargo_fuzz_has_a_target_for_each_parser_and_no_other() {
+    let targets = files(&repository().join("fuzz/fuzz_targets"));
+    let targets: Vec<_> = targets.iter().filter_map(|file| file.file_stem()).collect();
+    assert_eq!(targets, PARSERS.iter().map(|parser| parser.name).collect::<Vec<_>>());
 }
