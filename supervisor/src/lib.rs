@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod evidence;
 mod faults;
 pub mod filter;
+mod mixer;
 pub mod policy;
 pub mod relay;
 pub mod resolver;

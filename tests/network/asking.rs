@@ -1,5 +1,7 @@
 //! How the session's programs ask, well and badly, and how their resolver asks on.
 
+use std::net::{SocketAddr, UdpSocket};
+
 use cavra_tests::{Listener, Stage, User, Verdict, places};
 
 use crate::dns::Data::{A, Lost};
@@ -125,6 +127,67 @@ pub fn a_lost_question_is_asked_again(user: User) -> Verdict {
         .sh("getent ahostsv4 lost.cdn.test | awk '{print $1}' | sort -u")?;
     assert_eq!(outcome.finished.stdout, "127.0.0.4\n", "{}", outcome.finished.stderr);
     assert_eq!(dns.count("lost.cdn.test"), 2);
+    Ok(())
+}
+
+/// How a server of names is dead.
+#[derive(Clone, Copy, Debug)]
+enum Dead {
+    /// Nobody has the port: the machine says so.
+    Closed,
+    /// Questions arrive, and are not answered.
+    Silent,
+}
+
+/// An address of such a server, and what keeps it so.
+fn dead(how: Dead) -> (SocketAddr, Option<UdpSocket>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    match how {
+        Dead::Closed => (address, None),
+        Dead::Silent => (address, Some(socket)),
+    }
+}
+
+/// The first of two servers is dead: the second answers, at once where the first says so, else after the first's five seconds. Where both are, the
+/// lookup fails for now (EAI_AGAIN, -3), as natively, and the session goes on.
+pub fn a_second_server_answers_for_a_dead_one(user: User) -> Verdict {
+    const BOTH: &[(Dead, Option<Dead>, &str, std::ops::Range<u64>)] = &[
+        (Dead::Closed, None, "127.0.0.1", 0..4),
+        (Dead::Silent, None, "127.0.0.1", 5..9),
+        (Dead::Closed, Some(Dead::Closed), "-3", 0..4),
+        (Dead::Silent, Some(Dead::Closed), "-3", 10..19),
+    ];
+    places::tool("python3")?;
+    for (first, second, wanted, seconds) in BOTH {
+        let (stage, dns) = (Stage::new(user)?, Dns::serve(ZONE));
+        let (one, _kept) = dead(*first);
+        let (two, _other) = second.map_or((dns.address, None), dead);
+        let servers = pack(&dns, 1).replace(
+            &format!("resolver: {}", dns.address),
+            &format!("resolver: [\"{one}\", \"{two}\"]"),
+        );
+        let script = "
+import os, socket, time
+began = time.monotonic()
+try: print(socket.getaddrinfo('api.test', 1, 0, socket.SOCK_STREAM)[0][4][0])
+except socket.gaierror as e: print(e.errno)
+print(int(time.monotonic() - began))
+print(socket.gethostbyname('localhost'), os.path.exists('.'))
+";
+        let outcome = stage.session().pack(&servers).run(["python3", "-c", script])?;
+        let said: Vec<&str> = outcome.finished.stdout.lines().collect();
+        let [found, took, after] = said[..] else {
+            panic!("{said:?} {}", outcome.finished.stderr)
+        };
+        assert_eq!((found, after), (*wanted, "127.0.0.1 True"), "{first:?}, {second:?}");
+        assert!(
+            seconds.contains(&took.parse().unwrap()),
+            "{first:?}, {second:?}: {took} s"
+        );
+        assert_eq!(dns.count("api.test") > 0, second.is_none());
+        assert_eq!(outcome.code(), Some(0));
+    }
     Ok(())
 }
 

@@ -279,6 +279,98 @@ another's credentials EPERM
     Ok(())
 }
 
+/// Ancillary data of a datagram to an allowed port: family, level, type, bytes in Python, and how the record of its refusal calls it. One without
+/// such a name is sent.
+const FIELDS: &[(u8, i32, i32, &str, Option<&str>)] = &[
+    (2, 1, 1, "struct.pack('i', 1)", Some("SCM_RIGHTS (level 1, type 1)")),
+    (
+        2,
+        1,
+        2,
+        "struct.pack('3i', os.getpid(), os.getuid(), os.getgid())",
+        Some("SCM_CREDENTIALS (level 1, type 2)"),
+    ),
+    (
+        2,
+        0,
+        7,
+        "bytes([7, 7, 4, 0, 0, 0, 0, 0])",
+        Some("IP_RETOPTS (level 0, type 7)"),
+    ),
+    (2, 0, 52, "struct.pack('i', 17)", Some("IP_PROTOCOL (level 0, type 52)")),
+    (
+        2,
+        77,
+        99,
+        "b'1234'",
+        Some("ancillary data of an unknown kind (level 77, type 99)"),
+    ),
+    (
+        10,
+        41,
+        57,
+        "bytes([0, 2, 0, 1]) + bytes(4) + socket.inet_pton(10, '::1')",
+        Some("IPV6_RTHDR (level 41, type 57)"),
+    ),
+    (10, 41, 54, "bytes(8)", Some("IPV6_HOPOPTS (level 41, type 54)")),
+    (10, 41, 59, "bytes(8)", Some("IPV6_DSTOPTS (level 41, type 59)")),
+    (10, 1, 1, "struct.pack('i', 1)", Some("SCM_RIGHTS (level 1, type 1)")),
+    (2, 0, 1, "struct.pack('i', 16)", None),
+    (2, 0, 2, "struct.pack('i', 9)", None),
+    (2, 0, 8, "bytes(4) + bytes([127, 0, 0, 1]) + bytes(4)", None),
+    (10, 41, 67, "struct.pack('i', 16)", None),
+    (10, 41, 50, "socket.inet_pton(10, '::1') + bytes(4)", None),
+];
+
+/// Each field of [`FIELDS`] with a datagram to a port that may be reached; natively SCM_RIGHTS goes out with it (and means nothing there).
+pub fn ancillary_data_is_refused_by_its_name(user: User) -> Verdict {
+    places::tool("python3")?;
+    let stage = Stage::new(user)?;
+    let mut script = "import errno, os, socket, struct, sys
+def said(family, level, kind, data):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    try: s.sendmsg([b'field'], [(level, kind, data)], 0, ('127.0.0.1' if family == 2 else '::1', int(sys.argv[1 + (family == 10)])))
+    except OSError as e: return errno.errorcode[e.errno]
+    return 'sent'
+"
+    .to_owned();
+    for (family, level, kind, data, _) in FIELDS {
+        script.push_str(&format!("print(said({family}, {level}, {kind}, {data}))\n"));
+    }
+    stage.write("ws/fields.py", script);
+    let receivers = ["127.0.0.1:0", "[::1]:0"].map(|address| {
+        let socket = UdpSocket::bind(address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    });
+    let ports = receivers.each_ref().map(|s| s.local_addr().unwrap().port().to_string());
+    let words = ["python3", "fields.py", &ports[0], &ports[1]];
+    let arrived = || {
+        let mut bytes = [0; 64];
+        let mut came = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut bytes).ok()).count();
+        receivers.iter().map(&mut came).sum::<usize>()
+    };
+    let native = stage.native(words);
+    let natively = native.stdout.lines().filter(|line| *line == "sent").count();
+    assert!(native.stdout.starts_with("sent\n"), "{}", native.stderr);
+    assert_eq!(arrived(), natively);
+    let outcome = stage.session().pack(OPEN).run(words)?;
+    let wanted: String = FIELDS
+        .iter()
+        .map(|(.., name)| if name.is_some() { "EPERM\n" } else { "sent\n" })
+        .collect();
+    assert_eq!(outcome.finished.stdout, wanted, "{}", outcome.finished.stderr);
+    assert_eq!(arrived(), FIELDS.iter().filter(|(.., name)| name.is_none()).count());
+    for name in FIELDS.iter().filter_map(|(.., name)| *name) {
+        outcome
+            .record("network_connect")
+            .target(name)
+            .decision("block")
+            .rule("boundary.ancillary.block");
+    }
+    Ok(())
+}
+
 /// Without a rule the error is one that programs take as final, and none goes on trying.
 pub fn without_a_rule_an_echo_of_datagrams_ends(user: User) -> Verdict {
     let (stage, dns) = (Stage::new(user)?, Dns::serve(&[]));

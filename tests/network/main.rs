@@ -1,12 +1,15 @@
 //! Network by name: what resolves, what reaches the wire, and what does not, each with a server of the test's own.
 
+mod accounts;
 mod answers;
 mod asking;
 mod crafted;
 mod crowd;
+mod daemons;
 mod datagrams;
 mod dns;
 mod encrypted;
+mod inbound;
 mod lookups;
 mod surroundings;
 mod tools;
@@ -34,6 +37,7 @@ fn main() -> std::process::ExitCode {
             asking::questions_are_answered_however_they_come,
             asking::malformed_questions_harm_nobody,
             asking::a_lost_question_is_asked_again,
+            asking::a_second_server_answers_for_a_dead_one,
             asking::an_approval_shows_name_address_and_port,
             answers::services_are_told_without_keys_and_hints,
             answers::answers_are_kept_for_as_long_as_they_say,
@@ -41,7 +45,8 @@ fn main() -> std::process::ExitCode {
             answers::thousands_of_addresses_of_one_name_are_bounded,
             answers::an_answer_that_drips_holds_its_own_asker_only,
             surroundings::changing_addresses_hold_as_they_were_told,
-            surroundings::the_summary_names_hosts_with_their_bytes,
+            accounts::each_host_is_summed_up_with_its_bytes,
+            accounts::refused_hosts_hide_none_that_was_reached,
             surroundings::no_spelling_of_an_address_passes_by_its_rule,
             tools::git_over_ssh_reaches_what_is_allowed_by_name,
             tools::claude_code_reaches_its_api_by_name,
@@ -51,9 +56,13 @@ fn main() -> std::process::ExitCode {
             datagrams::messages_are_sent_as_natively,
             datagrams::a_message_is_sent_as_it_was_decided,
             datagrams::datagrams_go_where_a_rule_says_so,
+            datagrams::ancillary_data_is_refused_by_its_name,
             datagrams::without_a_rule_an_echo_of_datagrams_ends,
         ])
         .root(cases![
+            daemons::what_answers_for_names_outside_is_out_of_reach,
+            inbound::from_outside_loopback_nobody_gets_in,
+            inbound::a_rule_lets_the_neighbour_in_where_it_says,
             surroundings::names_of_etc_hosts_are_judged_by_their_rules,
             surroundings::search_domains_lead_to_allowed_names_only,
         ])

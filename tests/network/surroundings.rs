@@ -168,50 +168,6 @@ print(third, said(to('127.0.0.3')))
     Ok(())
 }
 
-/// At a terminal the session's end says which hosts it reached, with bytes both ways, and the evidence has the same.
-pub fn the_summary_names_hosts_with_their_bytes(user: User) -> Verdict {
-    places::tool("script")?;
-    let (stage, dns, listener) = (Stage::new(user)?, Dns::serve(ZONE), Listener::new());
-    let port = listener.port();
-    let allow = format!("{{to: \"build.corp.test:{port}\", addresses: 127.0.0.0/8}}");
-    let session = stage.session().pack(&pack(&dns, &allow));
-    let words: Vec<_> = session
-        .words()?
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    stage.write(
-        "ws/twice.py",
-        format!(
-            "import socket
-for _ in range(2):
-    s = socket.create_connection(('build.corp.test', {port})); s.sendall(b'abc')
-    # The other end has closed without reading.
-    try:
-        while s.recv(99): pass
-    except ConnectionResetError: pass
-"
-        ),
-    );
-    let mut command = stage.command("script")?;
-    command.args(["-qec", &format!("{} python3 twice.py", words.join(" ")), "/dev/null"]);
-    let outcome = session.launch(command).finish();
-    let line = format!("build.corp.test:{port}: 2 connections, ");
-    let said = outcome.finished.stdout.lines().find(|said| said.contains(&line));
-    assert!(
-        said.is_some_and(|said| said.contains("6 B sent, ") && said.contains(" B received")),
-        "{}",
-        outcome.finished.stdout
-    );
-    let ends = outcome
-        .record("network_connect")
-        .target(&format!("build.corp.test:{port}"))
-        .rule("boundary.direct.end")
-        .count();
-    assert_eq!(ends, 2);
-    Ok(())
-}
-
 /// Spellings of an address that no rule allows; natively each of the first five reaches the listener.
 pub fn no_spelling_of_an_address_passes_by_its_rule(user: User) -> Verdict {
     places::tool("python3")?;

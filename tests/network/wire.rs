@@ -58,15 +58,15 @@ print(server.getsockname()[1], plain.server_port, flush=True)
 sys.stdin.read()
 "#;
 
-struct Servers {
+pub struct Servers {
     child: std::process::Child,
-    tls: u16,
-    plain: u16,
-    dns: Dns,
+    pub tls: u16,
+    pub plain: u16,
+    pub dns: Dns,
 }
 
 impl Servers {
-    fn start(stage: &Stage) -> Result<Self, Unmet> {
+    pub fn start(stage: &Stage) -> Result<Self, Unmet> {
         use std::io::BufRead;
         let openssl = places::tool("openssl")?;
         places::tool("python3")?;
@@ -111,7 +111,7 @@ impl Servers {
         })
     }
 
-    fn pack(&self) -> String {
+    pub fn pack(&self) -> String {
         format!(
             "metadata: {{id: wire}}
 filesystem: {{default_read: allow, default_write: allow}}
@@ -128,7 +128,7 @@ network:
         )
     }
 
-    fn line(&self, line: &str) -> String {
+    pub fn line(&self, line: &str) -> String {
         line.replace("%T", &self.tls.to_string())
             .replace("%P", &self.plain.to_string())
     }

@@ -5,14 +5,14 @@
 //!
 //! *Invariant:* header, address, list of parts and ancillary data are copied once each, and the kernel is given the copies.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::judge::Matter;
+use super::ancillary::ancillary;
 use super::network::{Meaning, as_inet, canonical, inet_address, meaning, permit, socket_address};
-use super::{Call, Reply, Stop, fixed, pool};
+use super::{Call, Reply, Stop, pool};
 use crate::caller::memory::bytes;
 use crate::sys::fs;
 use crate::sys::memory::{RemotePtr, read_exact, write_exact};
@@ -29,35 +29,16 @@ const PARTS_MAX: usize = 1024;
 const TOTAL_MAX: u64 = 0x7fff_f000;
 /// Bytes of ancillary data; net.core.optmem_max, as newer kernels have it.
 const CONTROL_MAX: usize = 128 * 1024;
-/// `SCM_MAX_FD`, include/net/scm.h.
-const PASSED_MAX: usize = 253;
 /// struct msghdr and struct mmsghdr on 64 bits, and where the latter has its result. sendmsg(2), sendmmsg(2).
 const HEADER: usize = 56;
 const MANY: u64 = 64;
-/// struct cmsghdr. cmsg(3).
-const CONTROL_HEADER: usize = 16;
 /// How long a datagram waits when its socket says that there is room, and there is none at the receiver.
 const FULL: Duration = Duration::from_millis(5);
 
-/// Ancillary data that datagrams of the internet families may carry: source address and interface, hop limits, classes, segment size, times.
-/// Everything else is refused, source routes (IP_RETOPTS, IPV6_RTHDR and its older kin) among it. ip(7), ipv6(7), udp(7).
-const HARMLESS: &[(i32, i32)] = &[
-    (libc::IPPROTO_IP, libc::IP_PKTINFO),
-    (libc::IPPROTO_IP, libc::IP_TTL),
-    (libc::IPPROTO_IP, libc::IP_TOS),
-    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
-    (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT),
-    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
-    (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG),
-    (libc::SOL_UDP, libc::UDP_SEGMENT),
-    (libc::SOL_SOCKET, libc::SO_TIMESTAMPING),
-    (libc::SOL_SOCKET, libc::SCM_TXTIME),
-];
-
 /// The caller's socket.
-struct Socket {
+pub(super) struct Socket {
     fd: OwnedFd,
-    domain: i32,
+    pub(super) domain: i32,
     kind: i32,
     /// Whether a call on it waits.
     waits: bool,
@@ -75,11 +56,11 @@ impl Socket {
         })
     }
 
-    fn is_inet(&self) -> bool {
+    pub(super) fn is_inet(&self) -> bool {
         matches!(self.domain, libc::AF_INET | libc::AF_INET6)
     }
 
-    fn streams(&self) -> bool {
+    pub(super) fn streams(&self) -> bool {
         self.kind == libc::SOCK_STREAM
     }
 
@@ -97,12 +78,12 @@ struct Message {
     control: Vec<u8>,
 }
 
-fn word(bytes: &[u8], at: usize) -> Result<u64, Errno> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Result<u64, Errno> {
     let part = bytes.get(at..at + 8).ok_or(Errno::EINVAL)?;
     Ok(u64::from_ne_bytes(part.try_into().map_err(|_| Errno::EINVAL)?))
 }
 
-fn half(bytes: &[u8], at: usize) -> Result<u32, Errno> {
+pub(super) fn half(bytes: &[u8], at: usize) -> Result<u32, Errno> {
     let part = bytes.get(at..at + 4).ok_or(Errno::EINVAL)?;
     Ok(u32::from_ne_bytes(part.try_into().map_err(|_| Errno::EINVAL)?))
 }
@@ -336,52 +317,6 @@ fn deliver(
             Err(errno) => return so_far(errno.into()),
         }
     }
-}
-
-/// The ancillary data to send in place of the caller's, and the descriptors in it.
-fn ancillary(call: &Call<'_>, socket: &Socket, control: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>), Stop> {
-    let mut own = control.to_vec();
-    let mut passed = Vec::new();
-    if socket.is_inet() && socket.streams() || socket.domain == libc::AF_NETLINK {
-        return Ok((own, passed));
-    }
-    let mut at = 0;
-    // CMSG_OK and CMSG_NXTHDR, include/linux/socket.h.
-    while own.len().saturating_sub(at) >= CONTROL_HEADER {
-        let len = usize::try_from(word(&own, at)?).map_err(|_| Errno::EINVAL)?;
-        let kind = (half(&own, at + 8)?.cast_signed(), half(&own, at + 12)?.cast_signed());
-        if len < CONTROL_HEADER || len > own.len() - at {
-            return Err(Errno::EINVAL.into());
-        }
-        let data = own.get_mut(at + CONTROL_HEADER..at + len).ok_or(Errno::EINVAL)?;
-        let unix = socket.domain == libc::AF_UNIX;
-        match kind {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) if unix => {
-                for number in data.chunks_exact_mut(4) {
-                    if passed.len() >= PASSED_MAX {
-                        return Err(Errno::EINVAL.into());
-                    }
-                    let fd = call.duplicate(half(number, 0)?.cast_signed())?;
-                    number.copy_from_slice(&fd.as_raw_fd().to_ne_bytes());
-                    passed.push(fd);
-                }
-            }
-            kind if !unix && HARMLESS.contains(&kind) => {}
-            (level, kind) => {
-                let target = format!("level {level}, type {kind}");
-                let matter = Matter {
-                    action: "network_connect",
-                    operation: "ancillary",
-                    target: target.as_bytes(),
-                    object: None,
-                    argv: None,
-                };
-                return Err(call.refuse_fixed(&matter, &fixed::ANCILLARY, Errno::EPERM));
-            }
-        }
-        at += (len + 7) & !7;
-    }
-    Ok((own, passed))
 }
 
 /// A question to the resolver in a datagram: taken from the caller, and not sent. The answer comes to the caller's socket from port 53.

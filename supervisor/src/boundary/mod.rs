@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* each notification gets exactly one answer; what no handler knows, what fails and what panics is refused (I4).
 
+mod ancillary;
 mod copies;
 mod direct;
 mod exec;

@@ -34,8 +34,9 @@ const HOSTS_MAX: usize = 64;
 const HOSTS_PATIENCE: Duration = Duration::from_secs(3);
 /// Programs of which it is remembered how they ask (I8).
 const PROGRAMS_MAX: usize = 1024;
-/// Hosts that are counted apart (I8).
+/// Hosts that are counted apart (I8), and how many of them for a refusal: those that something went to are not to be crowded out.
 const HOSTS_COUNTED: usize = 1000;
+const HOSTS_REFUSED: usize = HOSTS_COUNTED / 2;
 /// Names of /etc/hosts that are known for one address (I8).
 const MACHINE_NAMES_MAX: usize = 32;
 /// Refused lookups that are recorded one by one (I8).
@@ -114,7 +115,7 @@ pub struct Host {
     pub received: u64,
     /// Connections whose bytes nobody counted.
     pub uncounted: u64,
-    /// Connections that were refused for the name on the wire.
+    /// Connections that were refused, by rule or for the name on the wire.
     pub refused: u64,
 }
 
@@ -142,14 +143,18 @@ impl Names {
         self.resolver.get().map(|resolving| &resolving.relay)
     }
 
-    fn count(&self, host: String, change: impl FnOnce(&mut Host)) {
+    fn count(&self, host: String, room: usize, change: impl FnOnce(&mut Host)) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = if hosts.len() < HOSTS_COUNTED || hosts.contains_key(&host) {
+        let host = if hosts.len() < room || hosts.contains_key(&host) {
             host
         } else {
             "others".to_owned()
         };
         change(hosts.entry(host).or_default());
+    }
+
+    fn count_refused(&self, host: String) {
+        self.count(host, HOSTS_REFUSED, |host| host.refused += 1);
     }
 }
 
@@ -254,7 +259,7 @@ impl Boundary {
 
     /// Counts a connection that went to the other end directly.
     pub(super) fn count_direct(&self, host: String, bytes: Option<Bytes>) {
-        self.names.count(host, |host| {
+        self.names.count(host, HOSTS_COUNTED, |host| {
             host.connections += 1;
             match bytes {
                 Some(bytes) => {
@@ -264,6 +269,12 @@ impl Boundary {
                 None => host.uncounted += 1,
             }
         });
+    }
+
+    /// Counts a connection, or a flow of datagrams, that a rule refused.
+    pub(super) fn count_refused(&self, udp: bool, name: Option<&str>, to: SocketAddr) {
+        let host = shown(name, to);
+        self.names.count_refused(if udp { format!("udp:{host}") } else { host });
     }
 
     /// Gives an account of datagrams to one other end.
@@ -280,7 +291,7 @@ impl Boundary {
             sum.since.elapsed().as_millis()
         );
         self.record_end(&host, reason, &super::fixed::FLOW, &sum.who);
-        self.names.count(format!("udp:{host}"), |host| {
+        self.names.count(format!("udp:{host}"), HOSTS_COUNTED, |host| {
             host.connections += 1;
             host.sent += sum.bytes;
         });
@@ -447,7 +458,7 @@ impl Guard for Boundary {
             carried.since.elapsed().as_millis()
         );
         self.record_end(&host, reason, &super::fixed::CARRIED, &plan.who);
-        self.names.count(host, |host| {
+        self.names.count(host, HOSTS_COUNTED, |host| {
             host.connections += 1;
             host.sent += carried.sent.load(Ordering::Relaxed);
             host.received += carried.received.load(Ordering::Relaxed);
@@ -468,9 +479,7 @@ impl Boundary {
         let verdict = Verdict::as_by(Decision::Block, &super::fixed::NAME);
         let target = format!("{target} ({})", plan.to);
         self.names
-            .count(shown(plan.names.first().map(|name| &**name), plan.to), |host| {
-                host.refused += 1
-            });
+            .count_refused(shown(plan.names.first().map(|name| &**name), plan.to));
         self.record_name("connect", target, Some(reason), &verdict, &plan.who);
     }
 }

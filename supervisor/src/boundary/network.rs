@@ -385,7 +385,11 @@ pub(super) fn permit(
             };
             // Of a flow the first datagram is recorded, and approved where that is asked for.
             if !flow.as_ref().is_some_and(|flow| call.boundary.flows.goes_on(flow)) {
-                call.settle_as(&matter, &verdict, refusal)?;
+                let settled = call.settle_as(&matter, &verdict, refusal);
+                if matches!(settled, Err(Stop::Errno(_))) {
+                    call.boundary.count_refused(udp, name, to);
+                }
+                settled?;
             }
             let mut target = plain(!ip.is_loopback());
             if let Some(flow) = flow {

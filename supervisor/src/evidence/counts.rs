@@ -3,10 +3,12 @@
 //! Memory is bounded whatever the tree does (I8): beyond the limits, reads are told apart by executable and rule only, and
 //! then not at all; refusals beyond theirs are recorded each.
 
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
+
+use crate::mixer::Mixer;
 
 /// Shards, so that threads seldom meet.
 const SHARDS: usize = 16;
@@ -62,40 +64,6 @@ impl Hasher for Given {
 
 type Counts = HashMap<ReadKey, u64, BuildHasherDefault<Given>>;
 
-/// Multiplies by secrets and folds: cheaper than SipHash on every allowed read. Shards are small, so the most that a tree
-/// could win by guessing collisions is slow reads of its own.
-struct Mixer([u64; 3]);
-
-impl Mixer {
-    fn new() -> Self {
-        let random = RandomState::new();
-        // Odd, so that no secret is zero.
-        Self([1_u64, 2, 3].map(|n| random.hash_one(n) | 1))
-    }
-
-    fn words(&self, [a, b, c, d]: [u64; 4]) -> u64 {
-        let [one, two, three] = self.0;
-        fold(fold(a ^ one, b ^ two) ^ three, fold(c ^ two, d ^ three) ^ one)
-    }
-
-    fn text(&self, text: &str) -> u64 {
-        let [one, two, three] = self.0;
-        let (words, rest) = text.as_bytes().as_chunks::<8>();
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        let words = words.iter().chain(std::iter::once(&last));
-        words.fold((text.len() as u64) ^ three, |hash, word| {
-            fold(hash ^ one, u64::from_ne_bytes(*word) ^ two)
-        })
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a).wrapping_mul(u128::from(b));
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
 #[derive(Default)]
 struct Shard {
     exact: Counts,
@@ -115,12 +83,12 @@ impl Reads {
         Self {
             shards: Default::default(),
             rules: Mutex::default(),
-            mixer: Mixer::new(),
+            mixer: Mixer::default(),
         }
     }
 
     fn place(&self, exe: FileId, object: FileId, rule: &str) -> Option<(ReadKey, &Mutex<Shard>)> {
-        let rule = self.mixer.text(rule);
+        let rule = self.mixer.bytes(rule.as_bytes());
         let hash = self
             .mixer
             .words([exe.0.rotate_left(32) ^ object.0, exe.1, object.1, rule]);

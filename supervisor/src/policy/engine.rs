@@ -239,7 +239,7 @@ impl Policy {
         lines.iter().any(|line| {
             // What loosens a default does not reach over a line end, whatever it is called.
             let reaches = |rule: &PatternRule| rule.rule.decision == Decision::Allow || !line.contains(&b'\n');
-            pack.commands.strictest(line, false, by).is_some_and(reaches)
+            pack.commands.strictest(line, &|| false, by).is_some_and(reaches)
         })
     }
 
@@ -342,7 +342,7 @@ impl<'p> View<'p> {
 
     fn path_rule(self, rules: &'p Rules, path: &[u8], by: &dyn Subject) -> Option<&'p Rule> {
         rules
-            .strictest(path, self.policy.in_system(path), by)
+            .strictest(path, &|| self.policy.in_system(path), by)
             .map(|found| &found.rule)
     }
 
@@ -444,7 +444,7 @@ impl<'p> View<'p> {
         program: impl FnOnce(&dyn Fn(&Program) -> bool) -> bool,
     ) -> Option<&'p Rule> {
         let found = lines
-            .filter_map(|(line, mode)| pack.commands.strictest_but(line, mode, false, by))
+            .filter_map(|(line, mode)| pack.commands.strictest_but(line, mode, &|| false, by))
             .map(|found| &found.rule)
             .reduce(|a, b| if b.decision > a.decision { b } else { a })?;
         let stated = pack.default_command.as_ref();

@@ -56,7 +56,7 @@ impl Policy {
                             FileOp::Write => &pack.write,
                             FileOp::Delete => &pack.delete,
                         });
-                        let rules = view.filter_map(|rules| rules.strictest(text, system, &Nobody));
+                        let rules = view.filter_map(|rules| rules.strictest(text, &|| system, &Nobody));
                         rules.max_by_key(|rule| rule.rule.decision)
                     }));
                 }
@@ -64,7 +64,7 @@ impl Policy {
             for rule in pack.commands.iter() {
                 all.extend(never(rule));
                 all.extend(self.void(rule, |text, system| {
-                    let rules = beside().filter_map(|pack| pack.commands.strictest(text, system, &Nobody));
+                    let rules = beside().filter_map(|pack| pack.commands.strictest(text, &|| system, &Nobody));
                     rules.max_by_key(|rule| rule.rule.decision)
                 }));
             }

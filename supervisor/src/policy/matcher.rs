@@ -9,6 +9,7 @@ use aho_corasick::AhoCorasick;
 use super::compile::{PatternRule, holds};
 use super::pattern::Glob;
 use super::types::Subject;
+use crate::mixer::Mixer;
 
 /// Bytes of a literal that the automaton looks for; the end of a long folder tells patterns apart, its beginning does not.
 const NEEDLE_MAX: usize = 32;
@@ -20,7 +21,7 @@ const TRIED: usize = 64;
 pub(super) struct Rules {
     rules: Vec<PatternRule>,
     /// Patterns without a star, by their text.
-    exact: HashMap<Box<[u8]>, Vec<u32>>,
+    exact: HashMap<Box<[u8]>, Vec<u32>, Mixer>,
     needles: Option<AhoCorasick>,
     /// For each needle the patterns that it stands for.
     candidates: Vec<Vec<Candidate>>,
@@ -54,7 +55,7 @@ impl Rules {
                 *uses.entry(needle).or_default() += 1;
             }
         }
-        let mut exact: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
+        let mut exact: HashMap<Box<[u8]>, Vec<u32>, Mixer> = HashMap::default();
         let mut always = Vec::new();
         let mut numbers: HashMap<&[u8], usize> = HashMap::new();
         let mut candidates: Vec<Vec<Candidate>> = Vec::new();
@@ -108,8 +109,9 @@ impl Rules {
         self.rules.iter()
     }
 
-    /// The most restrictive rule that matches, of several the first. `system` says that patterns by name do not reach the text.
-    pub(super) fn strictest(&self, text: &[u8], system: bool, by: &dyn Subject) -> Option<&PatternRule> {
+    /// The most restrictive rule that matches, of several the first. `system` says whether patterns by name do not reach the text; few texts
+    /// make it be asked.
+    pub(super) fn strictest(&self, text: &[u8], system: &dyn Fn() -> bool, by: &dyn Subject) -> Option<&PatternRule> {
         self.strictest_but(text, None, system, by)
     }
 
@@ -118,7 +120,7 @@ impl Rules {
         &self,
         text: &[u8],
         also: Option<&[u8]>,
-        system: bool,
+        system: &dyn Fn() -> bool,
         by: &dyn Subject,
     ) -> Option<&PatternRule> {
         let mut best: Option<(u32, &PatternRule)> = None;
@@ -129,7 +131,7 @@ impl Rules {
             let better = best.is_none_or(|(first, old)| {
                 rule.rule.decision > old.rule.decision || (rule.rule.decision == old.rule.decision && number < first)
             });
-            let matches = |glob: &Glob| (!system || glob.reaches_system()) && glob.matches(text);
+            let matches = |glob: &Glob| glob.matches(text) && (glob.reaches_system() || !system());
             let found = match glob {
                 Some(glob) => rule.globs.get(glob as usize).is_some_and(matches),
                 None => rule.globs.iter().any(matches),

@@ -236,7 +236,7 @@ proptest! {
         for text in texts {
             let wanted = rules.iter().filter(|(_, pattern)| naive(pattern, &text, true)).map(|(decision, _)| *decision).max();
             let first = rules.iter().find(|(decision, pattern)| Some(*decision) == wanted && naive(pattern, &text, true));
-            let found = compiled.strictest(&text, false, &Nobody).map(|found| &found.rule);
+            let found = compiled.strictest(&text, &|| false, &Nobody).map(|found| &found.rule);
             prop_assert_eq!(found.map(|rule| rule.decision), wanted);
             let named = first.map(|(_, pattern)| String::from_utf8_lossy(pattern).into_owned());
             prop_assert_eq!(found.map(|rule| rule.pattern.clone()), named, "of several the first is named");

@@ -14,7 +14,7 @@ mod tls;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,8 @@ pub struct Carried {
     pub received: AtomicU64,
     /// When it was accepted.
     pub since: Instant,
-    told: AtomicBool,
+    /// Whether its end was told. Held while it is told: the session's end waits for that.
+    told: Mutex<bool>,
 }
 
 impl Carried {
@@ -75,7 +76,7 @@ impl Carried {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             since: Instant::now(),
-            told: AtomicBool::new(false),
+            told: Mutex::new(false),
         }
     }
 }
@@ -104,7 +105,8 @@ impl<W> Relay<W> {
 
 /// Each connection's end is told once.
 fn ended<G: Guard>(guard: &G, plan: &Plan<G::Who>, carried: &Carried) {
-    if !carried.told.swap(true, Ordering::AcqRel) {
+    let mut told = carried.told.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::replace(&mut *told, true) {
         guard.ended(plan, carried);
     }
 }
@@ -198,4 +200,61 @@ async fn arrived<W>(plan: &Plan<W>) -> Option<TcpStream> {
     let stream = TcpStream::from_std(std::net::TcpStream::from(socket)).ok()?;
     stream.writable().await.ok()?;
     stream.take_error().ok()?.is_none().then_some(stream)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Says that it is telling of an end, and tells once it may.
+    struct Slow(Mutex<(Sender<&'static str>, Receiver<()>)>);
+
+    impl Guard for Slow {
+        type Who = ();
+
+        fn may_mean(&self, _: &Plan<()>, _: &str) -> bool {
+            false
+        }
+        fn refused(&self, _: &Plan<()>, _: &str) {}
+        fn ended(&self, _: &Plan<()>, _: &Carried) {
+            let ways = self.0.lock().unwrap();
+            ways.0.send("telling").unwrap();
+            ways.1.recv().unwrap();
+            ways.0.send("told").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_sessions_end_waits_for_an_end_that_is_being_told() {
+        let ((says, said), (go, may)) = (channel(), channel());
+        let guard = Slow(Mutex::new((says.clone(), may)));
+        let plan = Plan {
+            upstream: Mutex::default(),
+            to: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            verify: Verify::None,
+            names: Vec::new(),
+            who: (),
+        };
+        let connection = Arc::new((plan, Carried::new()));
+        let relay = Relay {
+            peers: Arc::default(),
+            listening: connection.0.to,
+            live: Arc::new(Mutex::new(vec![Arc::downgrade(&connection)])),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| ended(&guard, &connection.0, &connection.1));
+            assert_eq!(said.recv(), Ok("telling"));
+            scope.spawn(|| {
+                relay.end(&guard);
+                says.send("over").unwrap();
+            });
+            // One that does not wait is over by then.
+            assert!(said.recv_timeout(Duration::from_millis(200)).is_err());
+            go.send(()).unwrap();
+            assert_eq!([said.recv(), said.recv()], [Ok("told"), Ok("over")]);
+        });
+    }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +16,7 @@ use crate::boundary::judge::Matter;
 use crate::boundary::{Call, Reply, Stop, fixed};
 use crate::caller::memory::CallerPath;
 use crate::caller::resolve::Object;
+use crate::mixer::Mixer;
 use crate::policy::FileOp;
 use crate::sys::fs::{self, At, Kind, Stat, resolve as how};
 
@@ -282,15 +282,17 @@ fn missing(name: &CStr) -> Result<Outcome, Stop> {
 
 /// A path that is its own canonical name where no link is on it.
 fn plain(path: &[u8]) -> bool {
+    let is_name = |slash: usize| {
+        let after = path.get(slash + 1..).unwrap_or_default();
+        !matches!(
+            after,
+            [] | [b'/' | b'.'] | [b'/', ..] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
+        )
+    };
     path.starts_with(b"/")
-        && path.len() > 1
-        && !path.ends_with(b"/")
         && !path.starts_with(b"/proc/")
         && !path.starts_with(b"/dev/")
-        && path
-            .split(|byte| *byte == b'/')
-            .skip(1)
-            .all(|part| !part.is_empty() && part != b"." && part != b"..")
+        && memchr::memchr_iter(b'/', path).all(is_name)
 }
 
 /// A path from a folder's name, without dots and doubled slashes, as it would be without links; and whether it goes up.
@@ -324,7 +326,7 @@ enum Seen {
 /// Paths that were opened lately, each in the one place that its hash gives it (I8).
 #[derive(Debug)]
 pub(in crate::boundary) struct Kinds {
-    keys: RandomState,
+    mixer: Mixer,
     places: Box<[AtomicU64]>,
 }
 
@@ -336,7 +338,7 @@ const SEEN: u64 = 3;
 impl Default for Kinds {
     fn default() -> Self {
         Self {
-            keys: RandomState::new(),
+            mixer: Mixer::default(),
             places: (0..KINDS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -344,7 +346,7 @@ impl Default for Kinds {
 
 impl Kinds {
     fn place(&self, path: &CStr) -> (Option<&AtomicU64>, u64) {
-        let hash = self.keys.hash_one(path);
+        let hash = self.mixer.bytes(path.to_bytes());
         let index = usize::try_from(hash >> 32).unwrap_or(0) % KINDS;
         (self.places.get(index), hash & !SEEN)
     }
