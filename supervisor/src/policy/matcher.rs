@@ -147,7 +147,7 @@ impl Rules {
         for candidate in &self.always {
             consider(candidate.rule, Some(candidate.glob));
         }
-        let mut tried = [(u32::MAX, u32::MAX); TRIED];
+        let mut tried: Option<[(u32, u32); TRIED]> = None;
         let hits = self
             .needles
             .as_ref()
@@ -160,6 +160,7 @@ impl Rules {
                     Place::End => hit.end() == text.len(),
                     Place::Anywhere => {
                         let this = (candidate.rule, candidate.glob);
+                        let tried = tried.get_or_insert([(u32::MAX, u32::MAX); TRIED]);
                         let slot = tried.get_mut(candidate.rule as usize % TRIED);
                         slot.is_some_and(|slot| std::mem::replace(slot, this) != this)
                     }

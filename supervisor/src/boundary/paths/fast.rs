@@ -282,17 +282,18 @@ fn missing(name: &CStr) -> Result<Outcome, Stop> {
 
 /// A path that is its own canonical name where no link is on it.
 fn plain(path: &[u8]) -> bool {
-    let is_name = |slash: usize| {
-        let after = path.get(slash + 1..).unwrap_or_default();
-        !matches!(
-            after,
-            [] | [b'/' | b'.'] | [b'/', ..] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]
-        )
-    };
+    let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    let names = || path.split(|byte| *byte == b'/').skip(1).all(is_name);
+    // Without a branch in it, this is a few instructions for sixteen bytes; few paths have a part that begins with a dot.
+    let after_slash = path.iter().zip(path.get(1..).unwrap_or_default());
+    let unusual = after_slash.fold(false, |found, (byte, next)| {
+        found | ((*byte == b'/') & ((*next == b'/') | (*next == b'.')))
+    });
     path.starts_with(b"/")
+        && !path.ends_with(b"/")
         && !path.starts_with(b"/proc/")
         && !path.starts_with(b"/dev/")
-        && memchr::memchr_iter(b'/', path).all(is_name)
+        && (!unusual || names())
 }
 
 /// A path from a folder's name, without dots and doubled slashes, as it would be without links; and whether it goes up.
@@ -441,6 +442,12 @@ mod tests {
             ("/proc/self/x", false),
             ("/dev/tty", false),
             ("/a/...", true),
+            ("/.a/b", true),
+            ("/a/..", false),
+            ("/a/.", false),
+            ("//a", false),
+            ("/.", false),
+            ("", false),
         ] {
             assert_eq!(plain(path.as_bytes()), is, "{path}");
         }
