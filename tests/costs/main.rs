@@ -35,12 +35,12 @@ const TRIES: u32 = 5;
 #[rustfmt::skip]
 const COSTS: &[Cost] = &[
     // Unoptimised, the standard library asks fcntl(2) about each descriptor before it closes it.
-    Cost { operation: "absolute", number: libc::SYS_openat, calls: [9.0, 8.0], instructions: [38_899, 4_426] },
-    Cost { operation: "relative", number: libc::SYS_openat, calls: [11.0, 10.0], instructions: [43_576, 5_910] },
-    Cost { operation: "symlink", number: libc::SYS_openat, calls: [10.0, 9.0], instructions: [50_664, 6_340] },
-    Cost { operation: "missing", number: libc::SYS_openat, calls: [6.0, 6.0], instructions: [11_637, 1_858] },
-    Cost { operation: "static", number: libc::SYS_execve, calls: [48.0, 42.0], instructions: [781_036, 108_751] },
-    Cost { operation: "tcp", number: libc::SYS_connect, calls: [17.0, 16.0], instructions: [405_557, 39_739] },
+    Cost { operation: "absolute", number: libc::SYS_openat, calls: [9.0, 8.0], instructions: [24_640, 3_393] },
+    Cost { operation: "relative", number: libc::SYS_openat, calls: [11.0, 10.0], instructions: [31_126, 5_028] },
+    Cost { operation: "symlink", number: libc::SYS_openat, calls: [10.0, 9.0], instructions: [35_938, 5_180] },
+    Cost { operation: "missing", number: libc::SYS_openat, calls: [6.0, 6.0], instructions: [10_909, 1_476] },
+    Cost { operation: "static", number: libc::SYS_execve, calls: [48.0, 42.0], instructions: [760_387, 100_966] },
+    Cost { operation: "tcp", number: libc::SYS_connect, calls: [17.0, 16.0], instructions: [406_123, 40_713] },
 ];
 
 fn main() -> std::process::ExitCode {
