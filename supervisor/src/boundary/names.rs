@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -19,9 +19,10 @@ use crate::decision::Decision;
 use crate::evidence::{Draft, Durability};
 use crate::policy::{FileOp, Mode, Rule, Verdict};
 use crate::relay::{Carried, Guard, Plan, Relay};
-use crate::resolver::{Bindings, Hosts, Judge, Prepared, Service};
+use crate::resolver::{Bindings, Hosts, Judge, Prepared, SOCKETS, Service};
 use crate::sys::diag::Bytes;
 use crate::sys::fs::{self, ObjectId};
+use crate::sys::socket as sys;
 use crate::text::printable;
 
 /// The file that C libraries take their servers from. resolv.conf(5).
@@ -506,6 +507,26 @@ impl Call<'_> {
         if let Some(service) = self.boundary.names.service() {
             service.peers.announce(local, self.who());
         }
+    }
+
+    /// Connects a socket that is to reach nscd to the resolver instead, where that has something to tell; by nscd's own name only. Programs of
+    /// another C library than glibc find no nscd.
+    pub(super) fn asks_nscd(&self, socket: BorrowedFd<'_>, address: &[u8]) -> Result<bool, Stop> {
+        let Some(local) = self.boundary.names.service().and_then(|service| service.local.as_ref()) else {
+            return Ok(false);
+        };
+        let family = u16::try_from(libc::AF_UNIX).unwrap_or_default().to_ne_bytes();
+        let path = address
+            .strip_prefix(&family)
+            .and_then(|path| path.split(|byte| *byte == 0).next());
+        if !path.is_some_and(|path| SOCKETS.contains(&path))
+            || sys::option(socket, libc::SO_DOMAIN)? != libc::AF_UNIX
+            || sys::option(socket, libc::SO_TYPE)? != libc::SOCK_STREAM
+            || self.asks_in_datagrams_only()
+        {
+            return Ok(false);
+        }
+        Ok(local.connect(socket, self.who())?)
     }
 
     /// What is opened instead of `/etc/resolv.conf`, and instead of `/etc/hosts` by programs that could ask in datagrams only. By this name only:

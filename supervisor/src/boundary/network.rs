@@ -160,6 +160,9 @@ fn patiently(call: &Call<'_>, act: impl Fn() -> Result<(), Errno>) -> Result<Res
 pub(super) fn connect(call: &Call<'_>) -> Result<Reply, Stop> {
     let socket = call.duplicate(call.int(0))?;
     let bytes = address(call, 1, call.arg(2))?;
+    if call.asks_nscd(socket.as_fd(), &bytes)? {
+        return Ok(Reply::Value(0));
+    }
     let target = permit(call, "connect", socket.as_fd(), &bytes)?;
     if let Some(proof) = target.proof {
         return carried(call, socket, &bytes, proof);

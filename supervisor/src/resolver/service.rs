@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::Judge;
 use super::answers::{Answer, Cache};
 use super::conf::{Conf, Hosts};
+use super::local::{Known, Local, Unnamed, Wanted, finds_by_dns};
 use super::peers::{Askers, Peers};
 use super::question::{Malformed, QUESTION_MAX, Question, addresses};
 use super::secure::Secure;
@@ -49,11 +51,12 @@ pub struct Prepared {
     hosts_text: String,
     own: Vec<Server>,
     secure: Option<Secure>,
+    local: Option<Unnamed>,
 }
 
 impl Prepared {
     /// Opens the listener, and the port for datagrams where this user may have it: C libraries without TCP (musl) take answers from port 53 only.
-    pub fn open(resolv_conf: &str, hosts: &str, own: Vec<Server>) -> io::Result<Self> {
+    pub fn open(resolv_conf: &str, hosts: &str, nsswitch: &str, own: Vec<Server>) -> io::Result<Self> {
         let secure = Secure::prepare(&own)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -81,6 +84,11 @@ impl Prepared {
             hosts_text: hosts.to_owned(),
             own,
             secure,
+            local: if finds_by_dns(nsswitch) {
+                Unnamed::open().ok()
+            } else {
+                None
+            },
         })
     }
 
@@ -107,12 +115,26 @@ impl Prepared {
         if let Some(socket) = &questions {
             socket.set_nonblocking(true)?;
         }
+        let resolver = Arc::new(Resolver {
+            upstream: Upstream::new(&self.conf, &self.own, self.secure),
+            conf: self.conf,
+            hosts: self.hosts,
+            cache: Mutex::default(),
+            knows: Arc::default(),
+            judge,
+        });
+        let local = self.local.map(|unnamed| {
+            let (knower, requests) = (resolver.clone(), requests.clone());
+            let known = move |name: &str, wanted, who| knower.at_hand(name, wanted, who, &requests);
+            Local::start(unnamed, resolver.knows.clone(), known)
+        });
         let service = Service {
             peers: peers.clone(),
+            local: local.transpose()?,
             listening: self.listening,
             servers: [IpAddr::V4(self.nameserver)]
                 .into_iter()
-                .chain(self.conf.servers.iter().map(SocketAddr::ip))
+                .chain(resolver.conf.servers.iter().map(SocketAddr::ip))
                 .collect(),
             questions: questions.as_ref().and_then(|socket| socket.local_addr().ok()),
             askers: askers.clone(),
@@ -121,13 +143,6 @@ impl Prepared {
             hosts_text: self.hosts_text,
             requests,
         };
-        let resolver = Arc::new(Resolver {
-            upstream: Upstream::new(&self.conf, &self.own, self.secure),
-            conf: self.conf,
-            hosts: self.hosts,
-            cache: Mutex::default(),
-            judge,
-        });
         let (listener, datagrams) = (self.listener, self.datagrams);
         std::thread::Builder::new().name("names".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -159,6 +174,8 @@ pub struct Service<W> {
     pub takes_datagrams: bool,
     /// Whether a socket that is shut for writing can send nothing at all, as seen on this kernel.
     pub mute: bool,
+    /// Where glibc is told known addresses at once.
+    pub local: Option<Local<W>>,
     /// `/etc/hosts` of the machine.
     pub hosts_text: String,
     servers: Vec<IpAddr>,
@@ -212,6 +229,8 @@ struct Resolver<J> {
     conf: Conf,
     hosts: Hosts,
     cache: Mutex<Cache>,
+    /// Whether the cache ever held anything.
+    knows: Arc<AtomicBool>,
     judge: Arc<J>,
 }
 
@@ -559,6 +578,47 @@ impl<J: Judge> Resolver<J> {
         self.kept(name, kind).map(|answer| self.judged(name, answer, who))
     }
 
+    /// What was asked for before, where nothing besides has a say: no file of the machine, no search domain, no rule that is to be recorded. Where
+    /// one family is known and the other is wanted too, that is asked for, for the next time.
+    fn at_hand(
+        &self,
+        name: &str,
+        wanted: Wanted,
+        who: J::Who,
+        requests: &mpsc::Sender<Request<J::Who>>,
+    ) -> Option<Known> {
+        let elsewhere =
+            name.ends_with(".localhost") || name.ends_with(".local") || !self.hosts.addresses(name).is_empty();
+        if elsewhere || !self.conf.is_asked_first(name) || !self.judge.knows(name, &who) {
+            return None;
+        }
+        let kinds: &[RecordType] = match wanted {
+            Wanted::V4 => &[RecordType::A],
+            Wanted::V6 => &[RecordType::AAAA],
+            Wanted::All => &[RecordType::A, RecordType::AAAA],
+        };
+        let kept: Vec<Answer> = kinds.iter().filter_map(|kind| self.kept(name, *kind)).collect();
+        let ips: Vec<IpAddr> = kept.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
+        if ips.is_empty() || !ips.iter().all(|ip| self.judge.may_be_at(name, *ip)) {
+            return None;
+        }
+        if kept.len() < kinds.len() {
+            let (names, (answer, _)) = (vec![name.to_owned()], std::sync::mpsc::channel());
+            drop(requests.try_send(Request::Names { names, who, answer }));
+            return None;
+        }
+        let last = kept.iter().find_map(|answer| answer.aliases.last()).cloned();
+        if last.is_some() && wanted != Wanted::All {
+            // gethostbyname tells the aliases too.
+            return None;
+        }
+        let told = kept.into_iter().map(|answer| self.judged(name, answer, &who));
+        let told: Vec<Answer> = told.collect();
+        let ips: Vec<IpAddr> = told.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
+        let last = last.unwrap_or_else(|| name.to_owned());
+        (!ips.is_empty()).then_some(Known { last, ips })
+    }
+
     /// What others say.
     async fn asked(&self, name: &str, kind: RecordType, who: &J::Who) -> Answer {
         let answer = self.ask(name, kind).await;
@@ -610,6 +670,7 @@ impl<J: Judge> Resolver<J> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .put(name, kind, &answer);
+        self.knows.store(true, Ordering::Release);
         answer
     }
 }

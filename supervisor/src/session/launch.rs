@@ -145,7 +145,9 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .then(|| {
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
             let own = policy.resolvers();
-            resolver::Prepared::open(&text("/etc/resolv.conf"), &text("/etc/hosts"), own)
+            let files = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"].map(text);
+            let [resolv_conf, hosts, nsswitch] = &files;
+            resolver::Prepared::open(resolv_conf, hosts, nsswitch, own)
         })
         .transpose()
         .map_err(|error| LaunchError::step("the session's resolver")(&error))?;
