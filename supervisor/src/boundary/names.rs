@@ -1,7 +1,6 @@
 //! The boundary's side of names: what the tree reads as resolv.conf, and what the resolver may ask and tell.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -169,25 +168,12 @@ fn raise_descriptors() {
     }
 }
 
-/// A file that nobody can change, whoever gets it.
-fn sealed(text: &str) -> std::io::Result<OwnedFd> {
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    let fd = memfd_create(c"resolv.conf", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let mut file = std::fs::File::from(fd);
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file.into())
-}
-
 impl Boundary {
     /// Starts the session's resolver. Before the first call of the tree.
     pub fn resolve_names(self: &Arc<Self>, prepared: Prepared) -> std::io::Result<()> {
         // Two descriptors for each connection that is carried; the tree has its limit already.
         raise_descriptors();
-        let substitute = sealed(&prepared.substitute())?;
+        let substitute = fs::sealed(c"resolv.conf", prepared.substitute().as_bytes())?;
         // Asked for once.
         drop(self.names.machine.set(self.machine_names(prepared.hosts())));
         let service = prepared.start(self.clone())?;
@@ -547,7 +533,7 @@ impl Call<'_> {
         // Each opener its own position in the file.
         let fd = if hosts {
             let text = self.hosts(&resolving.service);
-            fs::reopen(sealed(&text).map_err(|_| Errno::ENOMEM)?.as_fd(), libc::O_RDONLY)?
+            fs::reopen(fs::sealed(c"hosts", text.as_bytes())?.as_fd(), libc::O_RDONLY)?
         } else {
             fs::reopen(resolving.substitute.as_fd(), libc::O_RDONLY)?
         };

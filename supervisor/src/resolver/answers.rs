@@ -1,6 +1,6 @@
 //! What of an upstream's answer reaches the session.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -135,7 +135,8 @@ impl Answer {
         })
     }
 
-    fn ttl(&self) -> u32 {
+    /// Seconds for which it may be kept.
+    pub(super) fn ttl(&self) -> u32 {
         let positive = self.records.iter().map(|record| record.ttl).min();
         let negative = self.negative.as_ref().map(|record| match &record.data {
             RData::SOA(soa) => record.ttl.min(soa.minimum).min(NEGATIVE_MAX),
@@ -193,6 +194,12 @@ impl Cache {
             record.ttl = record.ttl.saturating_sub(age);
         }
         Some(answer)
+    }
+
+    /// The names of which addresses are kept.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let addresses = self.0.keys().filter(|(_, kind)| *kind == RecordType::A);
+        addresses.map(|(name, _)| name.clone()).collect()
     }
 
     /// Keeps an answer for as long as it says.

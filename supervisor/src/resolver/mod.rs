@@ -1,12 +1,15 @@
 //! Names: the session's own resolver, and which names the session was told for which addresses.
 //!
 //! The tree reads a resolv.conf that names an address of loopback; its connections to that port 53 are made to [`Service::listening`], its
-//! datagrams are handed to [`Service::ask`], and what it asks of nscd is answered by [`Local`]. Of a question only name and type go on, and only for names that some rule allows or asks about.
+//! datagrams are handed to [`Service::ask`], and what it asks of nscd is answered by
+//! [`Local`]. Of a question only name and type go on, and only for names that some rule allows or asks about.
 
 mod answers;
+mod at_hand;
 mod bindings;
 mod conf;
 mod local;
+mod nscd;
 mod peers;
 mod question;
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Judge;
 use super::answers::{Answer, Cache};
+use super::at_hand::AtHand;
 use super::conf::{Conf, Hosts};
-use super::local::{Known, Local, Unnamed, Wanted, finds_by_dns};
+use super::local::{Local, Unnamed, finds_by_dns};
+use super::nscd::Wanted;
 use super::peers::{Askers, Peers};
 use super::question::{Malformed, QUESTION_MAX, Question, addresses};
 use super::secure::Secure;
@@ -120,13 +122,14 @@ impl Prepared {
             conf: self.conf,
             hosts: self.hosts,
             cache: Mutex::default(),
-            knows: Arc::default(),
             judge,
         });
         let local = self.local.map(|unnamed| {
-            let (knower, requests) = (resolver.clone(), requests.clone());
-            let known = move |name: &str, wanted, who| knower.at_hand(name, wanted, who, &requests);
-            Local::start(unnamed, resolver.knows.clone(), known)
+            let knower = AtHand {
+                resolver: resolver.clone(),
+                requests: requests.clone(),
+            };
+            Local::start(unnamed, knower)
         });
         let service = Service {
             peers: peers.clone(),
@@ -182,7 +185,7 @@ pub struct Service<W> {
     requests: mpsc::Sender<Request<W>>,
 }
 
-enum Request<W> {
+pub(super) enum Request<W> {
     /// A question whose answer goes to this address.
     Datagram { bytes: Vec<u8>, from: SocketAddr, who: W },
     /// Names to be looked up for a caller that can not ask.
@@ -190,6 +193,13 @@ enum Request<W> {
         names: Vec<String>,
         who: W,
         answer: std::sync::mpsc::Sender<(String, IpAddr)>,
+    },
+    /// A name that was asked for in nscd's way.
+    Local {
+        name: String,
+        wanted: Wanted,
+        who: W,
+        stream: UnixStream,
     },
 }
 
@@ -224,14 +234,12 @@ fn mute_works() -> io::Result<bool> {
     Ok(sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPIPE)))
 }
 
-struct Resolver<J> {
+pub(super) struct Resolver<J> {
     upstream: Upstream,
-    conf: Conf,
-    hosts: Hosts,
-    cache: Mutex<Cache>,
-    /// Whether the cache ever held anything.
-    knows: Arc<AtomicBool>,
-    judge: Arc<J>,
+    pub(super) conf: Conf,
+    pub(super) hosts: Hosts,
+    pub(super) cache: Mutex<Cache>,
+    pub(super) judge: Arc<J>,
 }
 
 async fn serve<J: Judge>(
@@ -539,6 +547,12 @@ impl<J: Judge> Resolver<J> {
                     drop(socket.send_to(&bytes, from).await);
                 }
             }
+            Request::Local {
+                name,
+                wanted,
+                who,
+                stream,
+            } => self.tell(&name, wanted, &who, &stream).await,
             Request::Names { names, who, answer } => {
                 for name in names {
                     for kind in [RecordType::A, RecordType::AAAA] {
@@ -578,47 +592,6 @@ impl<J: Judge> Resolver<J> {
         self.kept(name, kind).map(|answer| self.judged(name, answer, who))
     }
 
-    /// What was asked for before, where nothing besides has a say: no file of the machine, no search domain, no rule that is to be recorded. Where
-    /// one family is known and the other is wanted too, that is asked for, for the next time.
-    fn at_hand(
-        &self,
-        name: &str,
-        wanted: Wanted,
-        who: J::Who,
-        requests: &mpsc::Sender<Request<J::Who>>,
-    ) -> Option<Known> {
-        let elsewhere =
-            name.ends_with(".localhost") || name.ends_with(".local") || !self.hosts.addresses(name).is_empty();
-        if elsewhere || !self.conf.is_asked_first(name) || !self.judge.knows(name, &who) {
-            return None;
-        }
-        let kinds: &[RecordType] = match wanted {
-            Wanted::V4 => &[RecordType::A],
-            Wanted::V6 => &[RecordType::AAAA],
-            Wanted::All => &[RecordType::A, RecordType::AAAA],
-        };
-        let kept: Vec<Answer> = kinds.iter().filter_map(|kind| self.kept(name, *kind)).collect();
-        let ips: Vec<IpAddr> = kept.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
-        if ips.is_empty() || !ips.iter().all(|ip| self.judge.may_be_at(name, *ip)) {
-            return None;
-        }
-        if kept.len() < kinds.len() {
-            let (names, (answer, _)) = (vec![name.to_owned()], std::sync::mpsc::channel());
-            drop(requests.try_send(Request::Names { names, who, answer }));
-            return None;
-        }
-        let last = kept.iter().find_map(|answer| answer.aliases.last()).cloned();
-        if last.is_some() && wanted != Wanted::All {
-            // gethostbyname tells the aliases too.
-            return None;
-        }
-        let told = kept.into_iter().map(|answer| self.judged(name, answer, &who));
-        let told: Vec<Answer> = told.collect();
-        let ips: Vec<IpAddr> = told.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
-        let last = last.unwrap_or_else(|| name.to_owned());
-        (!ips.is_empty()).then_some(Known { last, ips })
-    }
-
     /// What others say.
     async fn asked(&self, name: &str, kind: RecordType, who: &J::Who) -> Answer {
         let answer = self.ask(name, kind).await;
@@ -626,7 +599,7 @@ impl<J: Judge> Resolver<J> {
     }
 
     /// What of an answer the session is told.
-    fn judged(&self, name: &str, mut answer: Answer, who: &J::Who) -> Answer {
+    pub(super) fn judged(&self, name: &str, mut answer: Answer, who: &J::Who) -> Answer {
         if answer.aliases.iter().any(|alias| self.judge.forbids(alias, who)) {
             return Answer::empty(ResponseCode::NXDomain);
         }
@@ -642,7 +615,7 @@ impl<J: Judge> Resolver<J> {
     }
 
     /// What needs no question: /etc/hosts, and what was asked before.
-    fn kept(&self, name: &str, kind: RecordType) -> Option<Answer> {
+    pub(super) fn kept(&self, name: &str, kind: RecordType) -> Option<Answer> {
         let hosts = self.hosts.addresses(name);
         if !hosts.is_empty() && matches!(kind, RecordType::A | RecordType::AAAA) {
             let mut answer = Answer::empty(ResponseCode::NoError);
@@ -655,7 +628,7 @@ impl<J: Judge> Resolver<J> {
             .get(name, kind)
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Answer {
         let Some(message) = self.upstream.ask(name, kind).await else {
             return Answer::empty(ResponseCode::ServFail);
         };
@@ -670,7 +643,6 @@ impl<J: Judge> Resolver<J> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .put(name, kind, &answer);
-        self.knows.store(true, Ordering::Release);
         answer
     }
 }

@@ -159,6 +159,19 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     owned(unsafe { libc::open(path.as_c_str().as_ptr(), flags | libc::O_CLOEXEC) }.into())
 }
 
+/// A file in memory that nobody can change, whoever gets it. memfd_create(2); ENOMEM where there is no room.
+pub fn sealed(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(fd);
+    std::io::Write::write_all(&mut file, bytes).map_err(|_| Errno::ENOMEM)?;
+    nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::from_bits_truncate(0o444))?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file.into())
+}
+
 /// `fstat`. stat(2).
 pub fn fstat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     // SAFETY: all-zero bytes are a valid value of this C struct.

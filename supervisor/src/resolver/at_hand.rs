@@ -1,0 +1,138 @@
+//! What is told in nscd's way: addresses of names about which nothing besides DNS has a say.
+
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use tokio::sync::mpsc;
+
+use super::Judge;
+use super::answers::Answer;
+use super::local::{self, Knower, Told};
+use super::nscd::{Known, Wanted};
+use super::service::{Request, Resolver};
+
+/// Names of one database.
+const DATABASE_MAX: usize = 256;
+/// How many seconds a name holds at least to be in it: it is asked for again when the first of them ends.
+const DATABASE_SECONDS: u32 = 2;
+
+/// The resolver, for [`local::Local`].
+pub(super) struct AtHand<J: Judge> {
+    pub(super) resolver: Arc<Resolver<J>>,
+    pub(super) requests: mpsc::Sender<Request<J::Who>>,
+}
+
+/// What is kept of a name.
+enum Kept {
+    /// Nothing that can be told in this way.
+    Never,
+    /// Some server has to be asked.
+    InPart,
+    /// All, for so many seconds.
+    All(Known, u32),
+}
+
+impl Wanted {
+    const fn kinds(self) -> &'static [RecordType] {
+        match self {
+            Self::V4 => &[RecordType::A],
+            Self::V6 => &[RecordType::AAAA],
+            Self::All => &[RecordType::A, RecordType::AAAA],
+        }
+    }
+}
+
+impl<J: Judge> Resolver<J> {
+    /// Whether nothing else has a say about a name: no file of the machine, no search domain, no rule against it.
+    fn is_plain(&self, name: &str, who: &J::Who) -> bool {
+        let elsewhere =
+            name.ends_with(".localhost") || name.ends_with(".local") || !self.hosts.addresses(name).is_empty();
+        !elsewhere && self.conf.is_asked_first(name) && self.judge.knows(name, who)
+    }
+
+    /// What is kept of a plain name.
+    fn whole(&self, name: &str, wanted: Wanted, who: &J::Who) -> Kept {
+        let kinds = wanted.kinds();
+        let kept: Vec<Answer> = kinds.iter().filter_map(|kind| self.kept(name, *kind)).collect();
+        if kept.len() < kinds.len() {
+            return Kept::InPart;
+        }
+        // An answer that is refused in part or as a whole is refused, and recorded, where DNS is asked.
+        let misplaced = |(ip, _)| !self.judge.may_be_at(name, ip);
+        if kept.iter().flat_map(Answer::addresses).any(misplaced) {
+            return Kept::Never;
+        }
+        let last = kept.iter().find_map(|answer| answer.aliases.last()).cloned();
+        if last.is_some() && wanted != Wanted::All {
+            // gethostbyname tells the aliases too.
+            return Kept::Never;
+        }
+        let seconds = kept.iter().map(Answer::ttl).min().unwrap_or_default();
+        let told = kept.into_iter().map(|answer| self.judged(name, answer, who));
+        let told: Vec<Answer> = told.collect();
+        let ips: Vec<IpAddr> = told.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
+        if ips.is_empty() {
+            return Kept::Never;
+        }
+        let last = last.unwrap_or_else(|| name.to_owned());
+        Kept::All(Known { last, ips }, seconds)
+    }
+
+    /// Asks for what is not kept, and answers on a connection; ends it where there is nothing to tell.
+    pub(super) async fn tell(&self, name: &str, wanted: Wanted, who: &J::Who, stream: &UnixStream) {
+        let missing = |kind: &&RecordType| self.kept(name, **kind).is_none();
+        let asked = wanted.kinds().iter().filter(missing).map(|kind| self.ask(name, *kind));
+        for answer in asked {
+            answer.await;
+        }
+        if let Kept::All(known, _) = self.whole(name, wanted, who) {
+            local::answer(stream, wanted, &known);
+        }
+    }
+}
+
+impl<J: Judge> Knower for AtHand<J> {
+    type Who = J::Who;
+
+    fn known(&self, name: &str, wanted: Wanted, who: &J::Who) -> Told {
+        if !self.resolver.is_plain(name, who) {
+            return Told::Nothing;
+        }
+        match self.resolver.whole(name, wanted, who) {
+            Kept::All(known, _) => Told::Known(known),
+            Kept::InPart => Told::Later,
+            Kept::Never => Told::Nothing,
+        }
+    }
+
+    fn ask(&self, name: String, wanted: Wanted, who: J::Who, stream: UnixStream) {
+        // Where there are too many, glibc asks DNS.
+        drop(self.requests.try_send(Request::Local {
+            name,
+            wanted,
+            who,
+            stream,
+        }));
+    }
+
+    fn all(&self, who: &J::Who) -> (Vec<(String, Known)>, Duration) {
+        let cache = &self.resolver.cache;
+        let names = cache.lock().unwrap_or_else(PoisonError::into_inner).names();
+        let (mut all, mut holds) = (Vec::new(), u32::MAX);
+        let plain = names.into_iter().filter(|name| self.resolver.is_plain(name, who));
+        for name in plain.take(DATABASE_MAX) {
+            match self.resolver.whole(&name, Wanted::All, who) {
+                Kept::All(known, seconds) if seconds >= DATABASE_SECONDS => {
+                    all.push((name, known));
+                    holds = holds.min(seconds);
+                }
+                _ => {}
+            }
+        }
+        let holds = if all.is_empty() { 0 } else { holds };
+        (all, Duration::from_secs(holds.into()))
+    }
+}
