@@ -198,7 +198,10 @@ impl Cache {
 
     /// The names of which addresses are kept.
     pub(super) fn names(&self) -> BTreeSet<String> {
-        let addresses = self.0.keys().filter(|(_, kind)| *kind == RecordType::A);
+        let addresses = self
+            .0
+            .keys()
+            .filter(|(_, kind)| matches!(kind, RecordType::A | RecordType::AAAA));
         addresses.map(|(name, _)| name.clone()).collect()
     }
 

@@ -11,13 +11,15 @@ use tokio::sync::mpsc;
 use super::Judge;
 use super::answers::Answer;
 use super::local::{self, Knower, Told};
-use super::nscd::{Known, Wanted};
+use super::nscd::{Entry, Known, Wanted};
 use super::service::{Request, Resolver};
 
 /// Names of one database.
 const DATABASE_MAX: usize = 256;
 /// How many seconds a name holds at least to be in it: it is asked for again when the first of them ends.
 const DATABASE_SECONDS: u32 = 2;
+/// For how many seconds clients keep it at most, and with it what they know of the machine's own addresses.
+const DATABASE_LASTS: u32 = 10;
 
 /// The resolver, for [`local::Local`].
 pub(super) struct AtHand<J: Judge> {
@@ -65,11 +67,14 @@ impl<J: Judge> Resolver<J> {
         if kept.iter().flat_map(Answer::addresses).any(misplaced) {
             return Kept::Never;
         }
-        let last = kept.iter().find_map(|answer| answer.aliases.last()).cloned();
-        if last.is_some() && wanted != Wanted::All {
-            // gethostbyname tells the aliases too.
-            return Kept::Never;
-        }
+        // Of the answer that went the way of the aliases.
+        let chain = kept
+            .iter()
+            .map(|answer| &answer.aliases)
+            .max_by_key(|aliases| aliases.len());
+        let mut aliases = vec![name.to_owned()];
+        aliases.extend(chain.into_iter().flatten().cloned());
+        let last = aliases.pop().unwrap_or_default();
         let seconds = kept.iter().map(Answer::ttl).min().unwrap_or_default();
         let told = kept.into_iter().map(|answer| self.judged(name, answer, who));
         let told: Vec<Answer> = told.collect();
@@ -77,8 +82,7 @@ impl<J: Judge> Resolver<J> {
         if ips.is_empty() {
             return Kept::Never;
         }
-        let last = last.unwrap_or_else(|| name.to_owned());
-        Kept::All(Known { last, ips }, seconds)
+        Kept::All(Known { aliases, last, ips }, seconds)
     }
 
     /// Asks for what is not kept, and answers on a connection; ends it where there is nothing to tell.
@@ -118,18 +122,20 @@ impl<J: Judge> Knower for AtHand<J> {
         }));
     }
 
-    fn all(&self, who: &J::Who) -> (Vec<(String, Known)>, Duration) {
+    fn all(&self, who: &J::Who) -> (Vec<Entry>, Duration) {
         let cache = &self.resolver.cache;
         let names = cache.lock().unwrap_or_else(PoisonError::into_inner).names();
-        let (mut all, mut holds) = (Vec::new(), u32::MAX);
+        let (mut all, mut holds) = (Vec::new(), DATABASE_LASTS);
         let plain = names.into_iter().filter(|name| self.resolver.is_plain(name, who));
         for name in plain.take(DATABASE_MAX) {
-            match self.resolver.whole(&name, Wanted::All, who) {
-                Kept::All(known, seconds) if seconds >= DATABASE_SECONDS => {
-                    all.push((name, known));
-                    holds = holds.min(seconds);
+            for wanted in [Wanted::All, Wanted::V4, Wanted::V6] {
+                match self.resolver.whole(&name, wanted, who) {
+                    Kept::All(known, seconds) if seconds >= DATABASE_SECONDS => {
+                        all.push((name.clone(), wanted, known));
+                        holds = holds.min(seconds);
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         let holds = if all.is_empty() { 0 } else { holds };

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 
-use super::nscd::{self, HOSTS, Known, REQUEST_MAX, Request, Wanted};
+use super::nscd::{self, Entry, HOSTS, Known, REQUEST_MAX, Request, Wanted};
 use crate::sys::path::FdPath;
 use crate::sys::{fs, socket};
 
@@ -45,7 +45,7 @@ pub(super) trait Knower: Send + 'static {
     /// Asks for a name, and answers with [`answer`].
     fn ask(&self, name: String, wanted: Wanted, who: Self::Who, stream: UnixStream);
     /// All names that are known, and for how long that holds.
-    fn all(&self, who: &Self::Who) -> (Vec<(String, Known)>, Duration);
+    fn all(&self, who: &Self::Who) -> (Vec<Entry>, Duration);
 }
 
 /// The listener, before anybody can connect.
@@ -167,7 +167,10 @@ fn serve<K: Knower>(waiting: &Waiting<K::Who>, events: &Epoll, knower: &K) {
 /// Tells what was asked for. An empty buffer holds more than one answer; who is gone has asked in vain.
 pub(super) fn answer(stream: &UnixStream, wanted: Wanted, known: &Known) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    if let Err(error) = send(stream.as_raw_fd(), &nscd::answer(wanted, known), flags) {
+    let Some(bytes) = nscd::answer(wanted, known) else {
+        return;
+    };
+    if let Err(error) = send(stream.as_raw_fd(), &bytes, flags) {
         tracing::debug!(%error, "a known name was not told");
     }
 }
@@ -185,8 +188,8 @@ fn told<K: Knower>(stream: UnixStream, who: K::Who, knower: &K) -> io::Result<()
             Told::Later => knower.ask(name, wanted, who, stream),
         },
         Some(Request::Database) => {
-            let (names, lasts) = knower.all(&who);
-            let database = nscd::database(&names, SystemTime::now(), lasts);
+            let (entries, lasts) = knower.all(&who);
+            let database = nscd::database(&entries, SystemTime::now(), lasts);
             let Some(database) = database else { return Ok(()) };
             let sealed = fs::sealed(c"hosts", &database)?;
             let readable = fs::reopen(sealed.as_fd(), libc::O_RDONLY)?;

@@ -30,6 +30,8 @@ const DATABASE_HEAD: usize = 120;
 const DATABASE_TABLE: usize = 16;
 /// `struct hashentry` and `struct datahead`, on machines of 64 bits.
 const ENTRY: usize = 32;
+/// Where an entry has its chain's next one.
+const NEXT: usize = 16;
 const DATA_HEAD: usize = 24;
 /// MAPPING_TIMEOUT: how long after its time a database is out of date.
 const MAPPING_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -57,9 +59,22 @@ pub(super) enum Wanted {
 /// What is known of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Where its aliases lead.
+    /// The name that was asked for and those that it is an alias of by and by, without the last.
+    pub(super) aliases: Vec<String>,
+    /// Where they lead.
     pub(super) last: String,
     pub(super) ips: Vec<IpAddr>,
+}
+
+impl Wanted {
+    /// Whether an address is of a family that is wanted.
+    pub(super) const fn takes(self, ip: IpAddr) -> bool {
+        match self {
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+            Self::All => true,
+        }
+    }
 }
 
 /// What a whole request asks for.
@@ -78,57 +93,71 @@ pub(super) fn request(bytes: &[u8]) -> Option<Request> {
     Some(Request::Name(canonical_name(key.to_str().ok()?).ok()?, *wanted))
 }
 
-/// `ai_response_header` with the addresses, their families and the name; or `hst_response_header` with the name, no aliases, and the addresses.
-pub(super) fn answer(wanted: Wanted, known: &Known) -> Vec<u8> {
+/// `ai_response_header` with the addresses, their families and the name; or `hst_response_header` with the name, the aliases' lengths, the addresses
+/// of the one family, and the aliases. None of a family that is not known.
+pub(super) fn answer(wanted: Wanted, known: &Known) -> Option<Vec<u8>> {
     let (mut bytes, mut families) = (Vec::new(), Vec::new());
-    for ip in &known.ips {
+    for ip in known.ips.iter().filter(|ip| wanted.takes(**ip)) {
         match ip {
             IpAddr::V4(v4) => bytes.extend_from_slice(&v4.octets()),
             IpAddr::V6(v6) => bytes.extend_from_slice(&v6.octets()),
         }
         let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        families.push(u8::try_from(family).unwrap_or_default());
+        families.push(u8::try_from(family).ok()?);
     }
+    let len = |len: usize| i32::try_from(len).ok();
+    let count = len(families.len()).filter(|count| *count > 0)?;
     let name = [known.last.as_bytes(), b"\0"].concat();
-    let len = |len: usize| i32::try_from(len).unwrap_or_default();
-    let (count, size) = (len(known.ips.len()), len(bytes.len()));
+    let (name_len, size) = (len(name.len())?, len(bytes.len())?);
+    let of_family = |family, octets| -> Option<(Vec<i32>, Vec<u8>)> {
+        let aliases: Vec<Vec<u8>> = known
+            .aliases
+            .iter()
+            .map(|name| [name.as_bytes(), b"\0"].concat())
+            .collect();
+        let lens = aliases
+            .iter()
+            .map(|alias| u32::try_from(alias.len()).map(u32::to_ne_bytes));
+        let lens = lens.collect::<Result<Vec<_>, _>>().ok()?.concat();
+        let header = vec![VERSION, 1, name_len, len(aliases.len())?, family, octets, count, 0];
+        Some((header, [&name[..], &lens, &bytes, &aliases.concat()].concat()))
+    };
     // Found, and no error.
     let (header, rest) = match wanted {
         Wanted::All => (
-            vec![VERSION, 1, count, size, len(name.len()), 0],
-            [bytes, families, name],
+            vec![VERSION, 1, count, size, name_len, 0],
+            [&bytes[..], &families, &name].concat(),
         ),
-        Wanted::V4 => (
-            vec![VERSION, 1, len(name.len()), 0, 4, count, 0],
-            [name, bytes, Vec::new()],
-        ),
-        Wanted::V6 => (
-            vec![VERSION, 1, len(name.len()), 0, 16, count, 0],
-            [name, bytes, Vec::new()],
-        ),
+        Wanted::V4 => of_family(libc::AF_INET, 4)?,
+        Wanted::V6 => of_family(libc::AF_INET6, 16)?,
     };
     let header: Vec<u8> = header.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    [header, rest.concat()].concat()
+    Some([header, rest].concat())
 }
 
+/// A name in the database, what is wanted of it, and that.
+pub(super) type Entry = (String, Wanted, Known);
+
 /// The database of hosts with these names, out of date after `lasts`. None where it would be beyond what its references can say.
-pub(super) fn database(names: &[(String, Known)], now: SystemTime, lasts: Duration) -> Option<Vec<u8>> {
-    let mut data = Vec::new();
-    for (at, (name, known)) in names.iter().enumerate() {
-        let answer = answer(Wanted::All, known);
+pub(super) fn database(entries: &[Entry], now: SystemTime, lasts: Duration) -> Option<Vec<u8>> {
+    let number = |value: usize| u32::try_from(value).ok();
+    let answers = entries.iter().filter_map(|(name, wanted, known)| {
+        let (kind, _) = TYPES.iter().find(|(_, of)| of == wanted)?;
+        Some((name, *kind, answer(*wanted, known)?))
+    });
+    let (mut data, mut last) = (Vec::new(), None);
+    for (name, kind, answer) in answers {
         let key_len = name.len() + 1;
         let start = data.len();
         let packet = (start + ENTRY + key_len).next_multiple_of(8);
+        // The type and that the entry is the key's first, in a byte each; length, key, owner, the next entry, answer; a pointer of nscd's own.
+        data.extend([u8::try_from(kind).ok()?, 1, 0, 0]);
         let next = (packet + DATA_HEAD + answer.len()).next_multiple_of(16);
-        let number = |value: usize| u32::try_from(value).ok();
-        let chained = if at + 1 < names.len() { number(next)? } else { END };
-        // The type and that the entry is the key's first, in a byte each; length, key, owner, next entry, answer; a pointer of nscd's own.
-        data.extend([u8::try_from(GETAI).ok()?, 1, 0, 0]);
         for word in [
             number(key_len)?,
             number(start + ENTRY)?,
             0,
-            chained,
+            number(next)?,
             number(packet)?,
             0,
             0,
@@ -145,10 +174,15 @@ pub(super) fn database(names: &[(String, Known)], now: SystemTime, lasts: Durati
         data.extend(0_u32.to_ne_bytes());
         data.extend(answer);
         data.resize(next, 0);
+        last = Some(start + NEXT);
+    }
+    let chain = if last.is_some() { 0 } else { END };
+    if let Some(next) = last.and_then(|at| data.get_mut(at..at + 4)) {
+        next.copy_from_slice(&END.to_ne_bytes());
     }
     let time = (now + lasts).checked_sub(MAPPING_TIMEOUT)?;
     let time = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    let (size, count) = (i32::try_from(data.len()).ok()?, i32::try_from(names.len()).ok()?);
+    let (size, count) = (i32::try_from(data.len()).ok()?, i32::try_from(entries.len()).ok()?);
     let head = i32::try_from(DATABASE_HEAD).ok()?;
     let mut bytes = Vec::with_capacity(DATABASE_HEAD + DATABASE_TABLE + data.len());
     // No collection of garbage goes on, and no nscd that would renew the time.
@@ -156,13 +190,17 @@ pub(super) fn database(names: &[(String, Known)], now: SystemTime, lasts: Durati
         bytes.extend(word.to_ne_bytes());
     }
     bytes.extend(time.to_ne_bytes());
-    // Four words of extensions; chains, bytes, bytes used, entries and the most that there were, and steps of a search.
-    for word in [0, 0, 0, 0, 1, size, size, count, count, count] {
+    // Since when the machine's own addresses are as they are (NSCD_HST_IDX_CONF_TIMESTAMP): clients keep theirs while this stays, and ask the
+    // kernel at each lookup where it is 0.
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs() & u64::from(u32::MAX);
+    bytes.extend(u32::try_from(since).ok()?.to_ne_bytes());
+    // Three more words of extensions; chains, bytes, bytes used, entries and the most that there were, and steps of a search.
+    for word in [0, 0, 0, 1, size, size, count, count, count] {
         bytes.extend(word.to_ne_bytes());
     }
     // Seven counters.
     bytes.resize(DATABASE_HEAD, 0);
-    bytes.extend(if names.is_empty() { END } else { 0 }.to_ne_bytes());
+    bytes.extend(chain.to_ne_bytes());
     bytes.resize(DATABASE_HEAD + DATABASE_TABLE, 0);
     bytes.extend(data);
     Some(bytes)
@@ -209,8 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_addresses_families_and_the_name() {
-        let known = |ips: &[&str]| Known {
+    fn an_answer_has_addresses_families_and_names() {
+        let known = |aliases: &[&str], ips: &[&str]| Known {
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             last: "b.test".to_owned(),
             ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
         };
@@ -218,20 +257,27 @@ mod tests {
             let words = bytes.chunks_exact(4).take(words);
             words.map(|word| i32::from_ne_bytes(word.try_into().unwrap())).collect()
         };
-        let bytes = answer(Wanted::All, &known(&["192.0.2.1", "2001:db8::1"]));
+        let both = known(&["a.test"], &["192.0.2.1", "2001:db8::1"]);
+        let bytes = answer(Wanted::All, &both).unwrap();
         assert_eq!(header(&bytes, 6), [2, 1, 2, 20, 7, 0]);
         assert_eq!(bytes.get(24..28), Some(&[192, 0, 2, 1][..]));
         assert_eq!(bytes.get(44..), Some(&b"\x02\x0ab.test\0"[..]));
-        let bytes = answer(Wanted::V4, &known(&["192.0.2.1", "192.0.2.2"]));
-        assert_eq!(header(&bytes, 7), [2, 1, 7, 0, 4, 2, 0]);
-        assert_eq!(bytes.get(28..), Some(&b"b.test\0\xc0\0\x02\x01\xc0\0\x02\x02"[..]));
+        let bytes = answer(Wanted::V4, &both).unwrap();
+        assert_eq!(header(&bytes, 8), [2, 1, 7, 1, libc::AF_INET, 4, 1, 0]);
+        let seven = 7_u32.to_ne_bytes();
+        let wanted = [&b"b.test\0"[..], &seven, &[192, 0, 2, 1], b"a.test\0"].concat();
+        assert_eq!(bytes.get(32..), Some(&wanted[..]));
+        let bytes = answer(Wanted::V6, &known(&[], &["2001:db8::1"])).unwrap();
+        assert_eq!(header(&bytes, 8), [2, 1, 7, 0, libc::AF_INET6, 16, 1, 0]);
+        assert_eq!((bytes.len(), bytes.get(39)), (32 + 7 + 16, Some(&0x20)));
+        assert_eq!(answer(Wanted::V6, &known(&[], &["192.0.2.1"])), None);
     }
 
     /// Searches as glibc does (__nscd_cache_search), and returns the answer with its header.
-    fn search<'d>(database: &'d [u8], key: &[u8]) -> Option<&'d [u8]> {
+    fn search<'d>(database: &'d [u8], kind: u8, key: &[u8]) -> Option<&'d [u8]> {
         let word = |at: usize| u32::from_ne_bytes(database.get(at..at + 4).unwrap().try_into().unwrap());
         let data = 136;
-        assert_eq!([word(0), word(4), word(40)], [2, 120, 1]);
+        assert_eq!([word(0), word(4), word(24), word(40)], [2, 120, 1_000_000, 1]);
         assert_eq!(usize::try_from(word(44)).unwrap(), database.len() - data);
         let mut work = word(120);
         while work != u32::MAX {
@@ -239,7 +285,7 @@ mod tests {
             assert_eq!(at % 8, 0);
             let (len, name, packet) = (word(at + 4), word(at + 8), word(at + 20));
             let name = data + usize::try_from(name).unwrap();
-            if database.get(at) == Some(&14)
+            if database.get(at) == Some(&kind)
                 && usize::try_from(len).unwrap() == key.len()
                 && database.get(name..name + key.len()) == Some(key)
             {
@@ -255,22 +301,28 @@ mod tests {
 
     #[test]
     fn a_database_is_found_through_as_glibc_does() {
-        let known = |ip: &str| Known {
+        let known = |n: usize| Known {
+            aliases: Vec::new(),
             last: "x.test".to_owned(),
-            ips: vec![ip.parse().unwrap()],
+            ips: vec![format!("192.0.2.{n}").parse().unwrap()],
         };
-        let names: Vec<(String, Known)> = (0..40)
-            .map(|n| (format!("{}.test", "n".repeat(n + 1)), known(&format!("192.0.2.{n}"))))
+        let wanted = [(14, Wanted::All), (4, Wanted::V4), (5, Wanted::V6)];
+        let entries: Vec<Entry> = (0..40)
+            .flat_map(|n| wanted.map(|(_, wanted)| (format!("{}.test", "n".repeat(n + 1)), wanted, known(n))))
             .collect();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let bytes = database(&names, now, Duration::from_secs(60)).unwrap();
-        for (name, known) in &names {
-            let found = search(&bytes, format!("{name}\0").as_bytes());
-            assert_eq!(found, Some(&answer(Wanted::All, known)[..]), "{name}");
+        let bytes = database(&entries, now, Duration::from_secs(60)).unwrap();
+        for (name, of, known) in &entries {
+            let (kind, _) = wanted.iter().find(|(_, wanted)| wanted == of).unwrap();
+            let found = search(&bytes, *kind, format!("{name}\0").as_bytes());
+            assert_eq!(found, answer(*of, known).as_deref(), "{name} {kind}");
         }
-        assert_eq!(search(&bytes, b"other.test\0"), None);
+        assert_eq!(search(&bytes, 14, b"other.test\0"), None);
         // Out of date five minutes after its time.
         assert_eq!(bytes.get(16..24), Some(&(1_000_060_u64 - 300).to_ne_bytes()[..]));
-        assert_eq!(search(&database(&[], now, Duration::ZERO).unwrap(), b"n.test\0"), None);
+        assert_eq!(
+            search(&database(&[], now, Duration::ZERO).unwrap(), 14, b"n.test\0"),
+            None
+        );
     }
 }
