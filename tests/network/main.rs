@@ -10,6 +10,7 @@ mod datagrams;
 mod dns;
 mod encrypted;
 mod inbound;
+mod known;
 mod lookups;
 mod surroundings;
 mod tools;
@@ -52,6 +53,8 @@ fn main() -> std::process::ExitCode {
             tools::claude_code_reaches_its_api_by_name,
             encrypted::servers_are_asked_over_tls_and_https,
             datagrams::a_datagram_socket_can_send_nothing,
+            known::answers_are_those_of_dns,
+            known::the_database_is_sealed_and_tells_no_more_than_dns,
             datagrams::no_group_is_joined,
             datagrams::messages_are_sent_as_natively,
             datagrams::a_message_is_sent_as_it_was_decided,

@@ -1,10 +1,12 @@
 //! What is told in nscd's way: addresses of names about which nothing besides DNS has a say.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use tokio::sync::mpsc;
 
@@ -20,6 +22,9 @@ const DATABASE_MAX: usize = 256;
 const DATABASE_SECONDS: u32 = 2;
 /// For how many seconds clients keep it at most, and with it what they know of the machine's own addresses.
 const DATABASE_LASTS: u32 = 10;
+
+/// How long a connection waits for servers.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The resolver, for [`local::Local`].
 pub(super) struct AtHand<J: Judge> {
@@ -56,44 +61,74 @@ impl<J: Judge> Resolver<J> {
     }
 
     /// What is kept of a plain name.
-    fn whole(&self, name: &str, wanted: Wanted, who: &J::Who) -> Kept {
+    fn kept_of(&self, name: &str, wanted: Wanted, who: &J::Who) -> Kept {
         let kinds = wanted.kinds();
         let kept: Vec<Answer> = kinds.iter().filter_map(|kind| self.kept(name, *kind)).collect();
         if kept.len() < kinds.len() {
             return Kept::InPart;
         }
-        // An answer that is refused in part or as a whole is refused, and recorded, where DNS is asked.
+        let seconds = kept.iter().map(Answer::ttl).min().unwrap_or_default();
+        self.known_by(name, kept, who)
+            .map_or(Kept::Never, |known| Kept::All(known, seconds))
+    }
+
+    /// What answers say of a name, and the session is told. None where there is no address, and where an answer would be refused in part or as a
+    /// whole: that is done, and recorded, where DNS is asked.
+    fn known_by(&self, name: &str, answers: Vec<Answer>, who: &J::Who) -> Option<Known> {
         let misplaced = |(ip, _)| !self.judge.may_be_at(name, ip);
-        if kept.iter().flat_map(Answer::addresses).any(misplaced) {
-            return Kept::Never;
+        if answers.iter().flat_map(Answer::addresses).any(misplaced) {
+            return None;
         }
+        self.told_by(name, answers, who)
+    }
+
+    /// The same, refusing and recording what is to be refused.
+    fn told_by(&self, name: &str, answers: Vec<Answer>, who: &J::Who) -> Option<Known> {
         // Of the answer that went the way of the aliases.
-        let chain = kept
+        let chain = answers
             .iter()
             .map(|answer| &answer.aliases)
             .max_by_key(|aliases| aliases.len());
         let mut aliases = vec![name.to_owned()];
         aliases.extend(chain.into_iter().flatten().cloned());
-        let last = aliases.pop().unwrap_or_default();
-        let seconds = kept.iter().map(Answer::ttl).min().unwrap_or_default();
-        let told = kept.into_iter().map(|answer| self.judged(name, answer, who));
+        let last = aliases.pop()?;
+        let told = answers.into_iter().map(|answer| self.judged(name, answer, who));
         let told: Vec<Answer> = told.collect();
         let ips: Vec<IpAddr> = told.iter().flat_map(Answer::addresses).map(|(ip, _)| ip).collect();
-        if ips.is_empty() {
-            return Kept::Never;
-        }
-        Kept::All(Known { aliases, last, ips }, seconds)
+        (!ips.is_empty()).then_some(Known { aliases, last, ips })
     }
 
-    /// Asks for what is not kept, and answers on a connection; ends it where there is nothing to tell.
+    /// Asks for what is not kept, and answers on a connection; ends it where DNS is to be asked, and in time: glibc waits for 5 s, and asks DNS
+    /// then, where what is asked meanwhile is waited for.
     pub(super) async fn tell(&self, name: &str, wanted: Wanted, who: &J::Who, stream: &UnixStream) {
-        let missing = |kind: &&RecordType| self.kept(name, **kind).is_none();
-        let asked = wanted.kinds().iter().filter(missing).map(|kind| self.ask(name, *kind));
-        for answer in asked {
-            answer.await;
+        let answer = async |kind: &RecordType| match self.kept(name, *kind) {
+            Some(answer) => answer,
+            None => self.ask(name, *kind).await,
+        };
+        let mut answers = pin!(async {
+            match wanted.kinds() {
+                [one, other] => {
+                    let (one, other) = tokio::join!(answer(one), answer(other));
+                    vec![one, other]
+                }
+                kinds => vec![answer(kinds.first().unwrap_or(&RecordType::A)).await],
+            }
+        });
+        let Ok(answers) = tokio::time::timeout(PATIENCE, &mut answers).await else {
+            // Gone is as good as ended.
+            drop(stream.shutdown(Shutdown::Both));
+            answers.await;
+            return;
+        };
+        let found = answers.iter().any(|answer| answer.addresses().next().is_some());
+        // That there is no answer now can not be said here: getaddrinfo takes it for an unknown name.
+        if answers.iter().any(|answer| answer.code == ResponseCode::ServFail) {
+            return;
         }
-        if let Kept::All(known, _) = self.whole(name, wanted, who) {
+        if let Some(known) = self.told_by(name, answers, who) {
             local::answer(stream, wanted, &known);
+        } else if found {
+            local::no_address(stream, wanted);
         }
     }
 }
@@ -105,7 +140,7 @@ impl<J: Judge> Knower for AtHand<J> {
         if !self.resolver.is_plain(name, who) {
             return Told::Nothing;
         }
-        match self.resolver.whole(name, wanted, who) {
+        match self.resolver.kept_of(name, wanted, who) {
             Kept::All(known, _) => Told::Known(known),
             Kept::InPart => Told::Later,
             Kept::Never => Told::Nothing,
@@ -129,7 +164,7 @@ impl<J: Judge> Knower for AtHand<J> {
         let plain = names.into_iter().filter(|name| self.resolver.is_plain(name, who));
         for name in plain.take(DATABASE_MAX) {
             for wanted in [Wanted::All, Wanted::V4, Wanted::V6] {
-                match self.resolver.whole(&name, wanted, who) {
+                match self.resolver.kept_of(&name, wanted, who) {
                     Kept::All(known, seconds) if seconds >= DATABASE_SECONDS => {
                         all.push((name.clone(), wanted, known));
                         holds = holds.min(seconds);

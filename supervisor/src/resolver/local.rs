@@ -164,13 +164,22 @@ fn serve<K: Knower>(waiting: &Waiting<K::Who>, events: &Epoll, knower: &K) {
     }
 }
 
-/// Tells what was asked for. An empty buffer holds more than one answer; who is gone has asked in vain.
+/// Tells what was asked for.
 pub(super) fn answer(stream: &UnixStream, wanted: Wanted, known: &Known) {
+    if let Some(bytes) = nscd::answer(wanted, known) {
+        say(stream, &bytes);
+    }
+}
+
+/// Tells that there is no address.
+pub(super) fn no_address(stream: &UnixStream, wanted: Wanted) {
+    say(stream, &nscd::no_address(wanted));
+}
+
+/// An empty buffer holds more than one answer; who is gone has asked in vain.
+fn say(stream: &UnixStream, bytes: &[u8]) {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let Some(bytes) = nscd::answer(wanted, known) else {
-        return;
-    };
-    if let Err(error) = send(stream.as_raw_fd(), &bytes, flags) {
+    if let Err(error) = send(stream.as_raw_fd(), bytes, flags) {
         tracing::debug!(%error, "a known name was not told");
     }
 }

@@ -135,6 +135,16 @@ pub(super) fn answer(wanted: Wanted, known: &Known) -> Option<Vec<u8>> {
     Some([header, rest].concat())
 }
 
+/// The header of a name without addresses: NO_DATA of netdb.h.
+pub(super) fn no_address(wanted: Wanted) -> Vec<u8> {
+    const NO_DATA: i32 = 4;
+    let words: &[i32] = match wanted {
+        Wanted::All => &[VERSION, 0, 0, 0, 0, NO_DATA],
+        Wanted::V4 | Wanted::V6 => &[VERSION, 0, 0, 0, -1, 0, 0, NO_DATA],
+    };
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
 /// A name in the database, what is wanted of it, and that.
 pub(super) type Entry = (String, Wanted, Known);
 

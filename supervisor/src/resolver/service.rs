@@ -1,5 +1,6 @@
 //! The session's resolver: answers the tree's questions on its own threads, so that a stuck server holds nobody but the asker.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -11,7 +12,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Judge;
 use super::answers::{Answer, Cache};
@@ -122,6 +123,7 @@ impl Prepared {
             conf: self.conf,
             hosts: self.hosts,
             cache: Mutex::default(),
+            asked: Mutex::default(),
             judge,
         });
         let local = self.local.map(|unnamed| {
@@ -239,7 +241,13 @@ pub(super) struct Resolver<J> {
     pub(super) conf: Conf,
     pub(super) hosts: Hosts,
     pub(super) cache: Mutex<Cache>,
+    /// What servers are being asked for, and where their answers will be.
+    asked: Mutex<HashMap<(String, RecordType), watch::Receiver<Option<Answer>>>>,
     pub(super) judge: Arc<J>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve<J: Judge>(
@@ -628,7 +636,27 @@ impl<J: Judge> Resolver<J> {
             .get(name, kind)
     }
 
+    /// Asks a server, once for all who want to know it meanwhile.
     pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Answer {
+        let key = (name.to_owned(), kind);
+        let (told, mut answer) = watch::channel(None);
+        loop {
+            let asked = lock(&self.asked).get(&key).cloned();
+            let Some(mut asked) = asked else { break };
+            if let Ok(answer) = asked.wait_for(Option::is_some).await {
+                return answer.clone().unwrap_or_else(|| Answer::empty(ResponseCode::ServFail));
+            }
+            // Who asked is gone.
+            lock(&self.asked).retain(|_, asked| asked.has_changed().is_ok());
+        }
+        lock(&self.asked).insert(key.clone(), answer.clone());
+        told.send_replace(Some(self.ask_upstream(name, kind).await));
+        lock(&self.asked).remove(&key);
+        let answer = answer.borrow_and_update().clone();
+        answer.unwrap_or_else(|| Answer::empty(ResponseCode::ServFail))
+    }
+
+    async fn ask_upstream(&self, name: &str, kind: RecordType) -> Answer {
         let Some(message) = self.upstream.ask(name, kind).await else {
             return Answer::empty(ResponseCode::ServFail);
         };
