@@ -90,11 +90,11 @@ impl Conf {
     /// Whether a name is looked up as it stands before any search domain is put behind: it has as many dots as `ndots`.
     #[must_use]
     pub fn is_asked_first(&self, name: &str) -> bool {
-        let ndots = self
+        let mut ndots = self
             .options
             .iter()
             .filter_map(|option| option.strip_prefix("ndots:")?.parse().ok());
-        name.matches('.').count() >= ndots.last().unwrap_or(1).max(1)
+        name.matches('.').count() >= ndots.next_back().unwrap_or(1).max(1)
     }
 
     /// `name` without a search domain at its end.

@@ -90,7 +90,9 @@ pub(super) fn request(bytes: &[u8]) -> Option<Request> {
         return Some(Request::Database);
     }
     let (_, wanted) = TYPES.iter().find(|(known, _)| *known == kind)?;
-    Some(Request::Name(canonical_name(key.to_str().ok()?).ok()?, *wanted))
+    // Answers have the name in the spelling that was asked for.
+    let name = canonical_name(key.to_str().ok()?).ok()?;
+    (name.as_bytes() == key.to_bytes()).then_some(Request::Name(name, *wanted))
 }
 
 /// `ai_response_header` with the addresses, their families and the name; or `hst_response_header` with the name, the aliases' lengths, the addresses
@@ -233,7 +235,7 @@ mod tests {
     fn only_a_whole_question_for_addresses_is_one() {
         for (kind, wanted) in TYPES {
             assert_eq!(
-                asks(*kind, 9, b"Api.TEST\0"),
+                asks(*kind, 9, b"api.test\0"),
                 Some(Request::Name("api.test".to_owned(), *wanted))
             );
         }
@@ -246,6 +248,8 @@ mod tests {
             (14, 9, b"api.\xffest\0"),
             (14, 0, b""),
             (0, 9, b"api.test\0"),
+            (14, 9, b"Api.test\0"),
+            (14, 10, b"api.test.\0"),
             (13, 7, b"passwd\0"),
             (12, 6, b"hosts\0"),
         ] {

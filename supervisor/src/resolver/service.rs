@@ -236,13 +236,16 @@ fn mute_works() -> io::Result<bool> {
     Ok(sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPIPE)))
 }
 
+/// An answer that is none yet.
+type Awaited = watch::Receiver<Option<Answer>>;
+
 pub(super) struct Resolver<J> {
     upstream: Upstream,
     pub(super) conf: Conf,
     pub(super) hosts: Hosts,
     pub(super) cache: Mutex<Cache>,
     /// What servers are being asked for, and where their answers will be.
-    asked: Mutex<HashMap<(String, RecordType), watch::Receiver<Option<Answer>>>>,
+    asked: Mutex<HashMap<(String, RecordType), Awaited>>,
     pub(super) judge: Arc<J>,
 }
 
