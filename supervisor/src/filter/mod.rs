@@ -5,6 +5,7 @@
 //! is rewritten to USER_NOTIF. Calls that no row allows fall to the first program's default, ENOSYS; so do the x32 numbers.
 
 mod messages;
+mod reads;
 mod search;
 mod signals;
 mod table;
@@ -17,6 +18,7 @@ use seccompiler::{
 };
 
 pub use messages::mediate_messages;
+pub use reads::leave_reads;
 pub use signals::mediate_signals;
 pub(crate) use table::INODE_IOCTLS;
 pub use table::{Answer, Cond, Row, Width, rows};
