@@ -97,6 +97,11 @@ impl Arena {
         }
     }
 
+    /// Whether the kernel decides reads in its sessions.
+    pub fn by_kernel(&self) -> bool {
+        !self.inside.is_empty()
+    }
+
     /// Why a row can not be run here.
     pub fn unmet(&self, row: &Row) -> Option<&'static str> {
         if row.rules == Rules::Default && self.far.is_none() {
