@@ -12,6 +12,11 @@ use super::ARCH;
 /// `BPF_JMP | BPF_JA` and `BPF_JMP | BPF_JGE | BPF_K`, include/uapi/linux/bpf_common.h.
 const JUMP: u16 = 0x05;
 const JUMP_GE: u16 = 0x35;
+/// `BPF_JMP | BPF_JEQ | BPF_K`.
+const JUMP_EQ: u16 = 0x15;
+/// The call that is made most of those whose arguments count: the kernel remembers of the others that they are allowed whatever they hold. Each
+/// program asks for it before it searches.
+const FIRST: i64 = libc::SYS_openat;
 
 /// A program that answers `matched` where the rules of a call hold (a call without rules: always), else `mismatch`.
 pub(super) fn program(
@@ -36,10 +41,24 @@ pub(super) fn program(
         [] => whole.push(default),
         [(_, first), ..] => {
             whole.extend(first.first().cloned());
+            let known = chains.iter().find(|(nr, _)| i64::from(*nr) == FIRST);
+            let answer: BpfProgram = match known {
+                Some((_, chain)) => chain.iter().skip(1).cloned().collect(),
+                None => vec![default],
+            };
+            whole.extend([
+                jump(JUMP_EQ, 1, 0, u32::try_from(FIRST).unwrap_or(u32::MAX)),
+                jump(JUMP, 0, 0, u32::try_from(answer.len()).unwrap_or(u32::MAX)),
+            ]);
+            whole.extend(answer);
             search(&chains, &mut whole);
         }
     }
     Ok(whole)
+}
+
+const fn jump(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
 }
 
 /// Halves the numbers until one is left, whose chain compares it and answers.
@@ -53,19 +72,8 @@ fn search(chains: &[(u32, BpfProgram)], out: &mut BpfProgram) {
             search(high, &mut above);
             let least = high.first().map_or(u32::MAX, |(nr, _)| *nr);
             // Conditional jumps reach 255 instructions.
-            out.push(sock_filter {
-                code: JUMP_GE,
-                jt: 0,
-                jf: 1,
-                k: least,
-            });
             let far = u32::try_from(below.len()).unwrap_or(u32::MAX);
-            out.push(sock_filter {
-                code: JUMP,
-                jt: 0,
-                jf: 0,
-                k: far,
-            });
+            out.extend([jump(JUMP_GE, 0, 1, least), jump(JUMP, 0, 0, far)]);
             out.append(&mut below);
             out.append(&mut above);
         }
