@@ -1,6 +1,7 @@
 // The bare mechanism: seccomp user notification with the least that any supervisor must do, and no policy, records or care. `floor CMD…`;
 // `floor --allow CMD…` only loads a filter that allows everything: what being under any filter costs. `floor --domain CMD…` does that
-// below a Landlock domain that handles all rights and grants reading in the working folder and the system's. `floor --empty CMD…` answers opens of what
+// below two Landlock domains, as the tree of a session is (floor and envelope): they handle all rights and grant reading in the working folder and
+// the system's. `floor --empty CMD…` answers opens of what
 // lies under /usr/lib/no with ENOENT as soon as it has read the path: the round trip.
 //   open     receive, read the path once, openat2, ADDFD_SEND
 //   exec     receive, read the path once, open it, continue, stop at the exec, compare the file, let go
@@ -151,7 +152,7 @@ static int in_domain(char **command) {
         close(rule.parent_fd);
     }
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (syscall(SYS_landlock_restrict_self, ruleset, 0)) return perror("landlock"), 3;
+    if (syscall(SYS_landlock_restrict_self, ruleset, 0) || syscall(SYS_landlock_restrict_self, ruleset, 0)) return perror("landlock"), 3;
     close(ruleset);
     return only_filtered(command);
 }

@@ -32,7 +32,7 @@ TITLES = {
     **{f"absolute-{n}{kind}": f"open, {n} {word} at once" for kind, word in (("p", "processes"), ("t", "threads")) for n in (2, 8, 64)},
 }
 ON_FLOOR = {*(name for name in TABLE if name.startswith("absolute-")), "absolute", "relative", "deep", "symlink", "missing", "static", "dynamic", "script", "tcp", "held"}
-# Of these the filter's side has the floor's Landlock domain too: what remains is what cavra-run adds to it.
+# Of these the filter's side has the session's two Landlock domains too: what remains is what cavra-run adds to it.
 IN_DOMAIN = {"kernel"}
 UNTRAPPED = IN_DOMAIN | {"stat", "read", "write", "futex", "mmap", "fork", "thread", "signal"}
 NAMES = [*TABLE, "memory"]

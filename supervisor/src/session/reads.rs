@@ -53,6 +53,19 @@ const DEVICES: [&str; 6] = [
     "/dev/tty",
 ];
 
+/// File systems whose files the kernel makes up, processes of others and queues among them: procfs (another than /proc), sysfs, devpts, mqueue,
+/// debugfs, tracefs, bpf, cgroup2; include/uapi/linux/magic.h, fs/devpts/inode.c, ipc/mqueue.c.
+const PSEUDO: [i64; 8] = [
+    0x9fa0,
+    0x6265_6572,
+    0x1cd1,
+    0x1980_0202,
+    0x6462_6720,
+    0x7472_6163,
+    0xcafe_4a11,
+    0x6367_7270,
+];
+
 /// What was granted.
 pub(super) struct Granted {
     /// Folders that are granted as a whole.
@@ -220,7 +233,11 @@ impl Walk<'_> {
             return Ok(*whole);
         }
         self.seen.insert(id, false);
-        if depth > DEPTH_MAX || self.is_own(path) {
+        if depth > DEPTH_MAX
+            || self.is_own(path)
+            || path == b"/dev"
+            || fs::fs_magic(dir).map_or(true, |magic| PSEUDO.contains(&magic))
+        {
             return Ok(self.keeps(path));
         }
         let Ok(entries) = std::fs::read_dir(Path::new(std::ffi::OsStr::from_bytes(
@@ -290,18 +307,10 @@ impl Walk<'_> {
         path: &[u8],
         depth: usize,
     ) -> Result<Option<ObjectId>, LaunchError> {
-        /// `PROC_SUPER_MAGIC`, include/uapi/linux/magic.h.
-        const PROC_MAGIC: i64 = 0x9fa0;
-        let Some((fd, stat)) = held(At::Dir(dir), name.as_bytes(), libc::O_DIRECTORY) else {
-            return Ok(None);
-        };
-        // Processes of others are not told apart in a procfs that is mounted elsewhere.
-        if fs::fs_magic(fd.as_fd()).is_ok_and(|magic| magic != PROC_MAGIC)
-            && self.folder(fd.as_fd(), path, stat.id, depth + 1)?
-        {
-            return Ok(Some(stat.id));
+        match held(At::Dir(dir), name.as_bytes(), libc::O_DIRECTORY) {
+            Some((fd, stat)) => Ok(self.folder(fd.as_fd(), path, stat.id, depth + 1)?.then_some(stat.id)),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     /// Remembers what was in the way first; false.
