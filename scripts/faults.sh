@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The supervisor starved, stopped, killed, crowded, slowed and panicking, with the large numbers: 200 kills, 10 000 tasks, an hour's soak for each
-# user. `scripts/faults.sh WORD...` runs the cases whose name contains a WORD; CAVRA_SOAK=SECONDS is another soak.
+# user. `scripts/faults.sh WORD...` runs the cases whose name contains a WORD; CAVRA_SOAK=SECONDS is another soak
+# (the case `threads_stay_flat`).
 #
 # Exit status: 0 all survived, 1 something did not, 3 a part could not run here and is named (not with words).
 set -uo pipefail

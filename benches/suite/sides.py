@@ -67,14 +67,18 @@ class Sides:
         self.failed.append(name)
         print(f"FAILED {name}: {why}", file=sys.stderr, flush=True)
 
-    def words(self, side, workspace, profile="default", pack=PACK, approvals="deny"):
+    def words(self, side, workspace, profile="default", pack=PACK, approvals="deny", by_kernel=False):
         """A session has an evidence folder of its own, the profile, the team's pack of 200 rules. Nobody is there to approve."""
+        if by_kernel and side == "filter":
+            return [str(self.work / "floor"), "--domain"]
         if side != "cavra-run":
             return [str(word) for word in self.commands[side]]
         self.count += 1
         evidence = self.work / "evidence" / str(self.count)
         evidence.parent.mkdir(exist_ok=True)
         session = [self.cavra_run, "--quiet", "--profile", profile, "--policy", pack, "--approvals", approvals, "--evidence", evidence]
+        if by_kernel:
+            session += ["--reads", "kernel"]
         if approvals == "ask":
             session += ["--approval-timeout", "1h"]
         return [str(word) for word in session + ["--workspace", workspace, "--"]]

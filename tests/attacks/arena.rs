@@ -67,10 +67,12 @@ pub struct Arena {
     /// Outside /tmp, for rules that speak of temporary folders; none where the user reaches no such folder.
     far: Option<World>,
     next: AtomicU32,
+    /// Options of each session that it must not win in.
+    inside: &'static [&'static str],
 }
 
 impl Arena {
-    pub fn new(user: User) -> Self {
+    pub fn new(user: User, inside: &'static [&'static str]) -> Self {
         let programs = places::target().join("attacks");
         let status = Command::new("sh")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/build.sh"))
@@ -91,7 +93,13 @@ impl Arena {
             world: furnished(World::new(user)),
             far: World::far(user).map(furnished),
             next: AtomicU32::new(0),
+            inside,
         }
+    }
+
+    /// Whether the kernel decides reads in its sessions.
+    pub fn by_kernel(&self) -> bool {
+        !self.inside.is_empty()
     }
 
     /// Why a row can not be run here.
@@ -162,6 +170,9 @@ impl Arena {
             Guard::Open | Guard::Session | Guard::Off(_) => {
                 let mut options: Vec<&str> = rules.iter().map(String::as_str).collect();
                 options.extend(["--approvals", "deny", "--quiet"]);
+                if guard == Guard::Session {
+                    options.extend(self.inside);
+                }
                 let program = if matches!(guard, Guard::Off(_)) {
                     "faulty"
                 } else {

@@ -149,17 +149,28 @@ pub fn programs() -> Vec<Case> {
                 places::tool(tool)?;
                 build(&stage, tool)?;
             }
-            reaches(&stage, name, line)
+            reaches(&stage, name, line, &[])
         })
     };
-    PROGRAMS.iter().map(case).collect()
+    // There the kernel hands out the machine's own resolv.conf.
+    let by_kernel = |(name, _, line): &'static (&str, &[&str], &str)| {
+        Case::new(format!("{name} does so where the kernel decides reads"), move |user| {
+            reaches(&Stage::new(user)?, name, line, &["--reads", "kernel"])
+        })
+    };
+    let of_glibc = PROGRAMS.iter().filter(|(name, ..)| ["getent", "python"].contains(name));
+    PROGRAMS.iter().map(case).chain(of_glibc.map(by_kernel)).collect()
 }
 
-fn reaches(stage: &Stage, program: &str, line: &str) -> Verdict {
+fn reaches(stage: &Stage, program: &str, line: &str, options: &[&str]) -> Verdict {
     let (dns, listener) = (Dns::serve(ZONE), Listener::new());
     let run = |name: &str| -> Result<_, Unmet> {
         let script = line.replace("NAME", name).replace("PORT", &listener.port().to_string());
-        stage.session().pack(&pack(&dns, listener.port())).sh(&script)
+        let session = stage.session().pack(&pack(&dns, listener.port()));
+        options
+            .iter()
+            .fold(session, |session, word| session.option(word))
+            .sh(&script)
     };
     let connects = !line.starts_with("getent");
     for name in ["api.test", "wild.cdn.test"] {

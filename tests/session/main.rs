@@ -5,6 +5,7 @@ mod ending;
 mod environment;
 mod folding;
 mod killed;
+mod reads;
 mod status;
 mod terminal;
 
@@ -40,6 +41,21 @@ fn main() -> std::process::ExitCode {
             bad_input::a_disk_that_fills_stops_what_owes_a_record,
         ])
         .both(bad_input::rows())
+        .both(reads::rows())
+        .both(cases![
+            reads::kernel_reads_leave_writes_to_the_policy,
+            reads::kernel_reads_ask_nobody,
+            reads::kernel_reads_reach_nothing_of_others,
+            reads::kernel_reads_hand_out_no_devices_and_nothing_of_the_session,
+            reads::kernel_reads_say_what_they_give_up,
+            reads::kernel_reads_win_no_race,
+            reads::kernel_reads_refuse_what_they_can_not_keep,
+            reads::kernel_reads_grant_nothing_that_owes_a_record,
+        ])
+        .root(cases![
+            reads::kernel_reads_see_through_mounts,
+            reads::kernel_reads_grant_no_folder_of_devices,
+        ])
         .both(cases![
             bad_input::an_evidence_folder_that_is_a_link_is_refused,
             bad_input::an_evidence_folder_that_cannot_be_made_is_refused,

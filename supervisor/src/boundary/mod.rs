@@ -8,6 +8,7 @@ mod direct;
 mod exec;
 mod fixed;
 mod flows;
+mod granted;
 mod identity;
 mod interpreter;
 mod ipc;
@@ -37,11 +38,13 @@ use crate::approvals::Desk;
 use crate::caller::resolve::View;
 use crate::caller::{Task, Tasks};
 use crate::evidence::{Journal, Notices};
-use crate::policy::{FileOp, Mode, Policy, folded};
+use crate::policy::{FileOp, Mode, Policy, canonical_path, folded};
 use crate::sys::fs;
 use crate::sys::memory::RemotePtr;
 use crate::sys::notify::{Answer, Listener, Notification};
 
+pub use granted::Granted;
+pub(crate) use mounts::Mounts;
 pub use names::{Host, egress};
 pub use pool::serve;
 
@@ -72,6 +75,8 @@ pub struct Boundary {
     pub approvals: Approvals,
     /// Warnings as lines on stderr: only when that is not the agent's terminal.
     pub notices: Option<Notices>,
+    /// What the floor lets the tree read as a whole.
+    pub granted: Granted,
     names: names::Names,
     links: links::LinkGuard,
     ipc: ipc::Made,
@@ -104,33 +109,14 @@ impl Boundary {
         warn: bool,
         workspace: &Path,
     ) -> Self {
-        let real = |path: &Path| {
-            path.canonicalize()
-                .unwrap_or_else(|_| path.to_path_buf())
-                .into_os_string()
-                .into_vec()
-        };
-        let state = crate::evidence::state_root().ok();
-        let others = crate::evidence::sessions::live_elsewhere();
-        let own_folders = std::iter::once(journal.dir().to_path_buf())
-            .chain(state)
-            .chain(others)
-            .map(|path| real(&path))
-            .collect();
-        let mounts = mounts::Mounts::read();
-        let spellings = |mut paths: Vec<Vec<u8>>| {
-            if policy.folds() {
-                paths.extend(paths.iter().map(|path| folded(path)).collect::<Vec<_>>());
-            }
-            paths
-        };
-        let own_folders = spellings(mounts.with_others(own_folders));
-        let own_policy: Vec<u8> = real(workspace).into_iter().chain(b"/.cavra".iter().copied()).collect();
+        let mounts = Mounts::read();
+        let own_folders = own_folders(Some(journal.dir()), &mounts, &policy);
+        let own_policy = canonical_path(workspace).join(".cavra").into_os_string().into_vec();
         let policy_folders = [own_policy]
             .into_iter()
             .chain(policy.reserved().iter().cloned())
             .collect();
-        let policy_folders = spellings(mounts.with_others(policy_folders));
+        let policy_folders = spellings(mounts.with_others(policy_folders), &policy);
         let links = links::LinkGuard::new(policy.literal_paths());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let loaders = interpreter::fixed(&policy, mode);
@@ -144,6 +130,7 @@ impl Boundary {
             mode,
             approvals,
             notices: warn.then(Notices::default),
+            granted: Granted::default(),
             names: names::Names::default(),
             links,
             ipc: ipc::Made::default(),
@@ -160,6 +147,24 @@ impl Boundary {
             policy_folders,
         }
     }
+}
+
+/// Folders that nobody in the tree reads: this session's evidence, the state of all, and the evidence of those that run elsewhere. They need not be
+/// there yet.
+pub(crate) fn own_folders(evidence: Option<&Path>, mounts: &Mounts, policy: &Policy) -> Vec<Vec<u8>> {
+    let state = crate::evidence::state_root().ok();
+    let others = crate::evidence::sessions::live_elsewhere();
+    let folders = evidence.map(Path::to_path_buf).into_iter().chain(state).chain(others);
+    let folders = folders.map(|path| canonical_path(&path).into_os_string().into_vec());
+    spellings(mounts.with_others(folders.collect()), policy)
+}
+
+/// With the one spelling that stands for all where a file system folds names.
+fn spellings(mut paths: Vec<Vec<u8>>, policy: &Policy) -> Vec<Vec<u8>> {
+    if policy.folds() {
+        paths.extend(paths.iter().map(|path| folded(path)).collect::<Vec<_>>());
+    }
+    paths
 }
 
 impl Boundary {

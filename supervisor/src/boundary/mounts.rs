@@ -20,7 +20,10 @@ struct Same {
 
 /// The mounts as they were at the beginning.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(Vec<Same>);
+pub(crate) struct Mounts {
+    same: Vec<Same>,
+    points: Vec<Vec<u8>>,
+}
 
 /// One line of mountinfo. proc_pid_mountinfo(5).
 struct Mount {
@@ -32,7 +35,7 @@ struct Mount {
 
 impl Mounts {
     /// Reads them.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
         // Layers that lie outside of this mount namespace are nobody's paths here.
         Self::of(&text, |layer| Path::new(std::ffi::OsStr::from_bytes(layer)).is_dir())
@@ -62,7 +65,8 @@ impl Mounts {
             }));
         }
         same.retain(|same| same.one != same.other);
-        Self(same)
+        let points = mounts.into_iter().map(|mount| mount.point).collect();
+        Self { same, points }
     }
 
     /// Each of these paths with its others.
@@ -74,16 +78,22 @@ impl Mounts {
         paths.into_iter().flat_map(all).collect()
     }
 
+    /// Whether something is mounted in a folder, or the folder has another path.
+    pub(crate) fn is_around(&self, folder: &[u8]) -> bool {
+        let inside = |point: &Vec<u8>| below(point, folder).is_some_and(|rest| !rest.is_empty());
+        self.points.iter().any(inside) || !self.others(folder).is_empty()
+    }
+
     /// The other paths of what has this one.
-    pub(super) fn others(&self, path: &[u8]) -> Vec<Vec<u8>> {
-        if self.0.is_empty() {
+    pub(crate) fn others(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        if self.same.is_empty() {
             return Vec::new();
         }
         let mut found = vec![path.to_vec()];
         let mut next = 0;
         while let Some(path) = found.get(next).cloned().filter(|_| found.len() < PATHS_MAX) {
             next += 1;
-            for Same { one, other } in &self.0 {
+            for Same { one, other } in &self.same {
                 for (from, to) in [(one, other), (other, one)] {
                     let Some(rest) = below(&path, from) else { continue };
                     let moved = joined(to, rest);

@@ -12,7 +12,7 @@ use super::FAILED;
 use crate::boundary::Approvals;
 use crate::evidence::Level;
 use crate::policy::Mode;
-use crate::session::{Options, prepare, run};
+use crate::session::{Options, ReadsBy, prepare, run};
 use crate::sys::stderr;
 use crate::text::harmless;
 
@@ -49,6 +49,14 @@ pub(super) struct CavraRun {
     /// Whether decisions take effect or are only recorded
     #[arg(long)]
     mode: Option<ModeArgument>,
+    /// Who decides opens that only read. The kernel does it at native speed, by what the policy says at the start: no record is made of
+    /// them, nobody is asked, what it refuses is a plain EACCES, and what is made beside a refused file can not be read
+    #[arg(long, default_value = "supervisor", value_name = "WHO")]
+    reads: ReadsArgument,
+    /// With `--reads kernel`: a further tree to look through for what may be read (the workspace, the home folder, temporary folders, PATH and
+    /// the system's are)
+    #[arg(long, value_name = "DIR")]
+    reads_in: Vec<PathBuf>,
     /// Whether requests that need an approval are held or refused
     #[arg(long, default_value = "ask")]
     approvals: ApprovalsArgument,
@@ -85,6 +93,12 @@ pub(super) struct CavraRun {
 enum ModeArgument {
     Enforce,
     Audit,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReadsArgument {
+    Supervisor,
+    Kernel,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -133,6 +147,11 @@ impl CavraRun {
                 ModeArgument::Enforce => Mode::Enforce,
                 ModeArgument::Audit => Mode::Audit,
             }),
+            reads: match self.reads {
+                ReadsArgument::Supervisor => ReadsBy::Supervisor,
+                ReadsArgument::Kernel => ReadsBy::Kernel,
+            },
+            reads_in: self.reads_in,
             approvals: match self.approvals {
                 ApprovalsArgument::Ask => Approvals::Ask,
                 ApprovalsArgument::Deny => Approvals::Deny,

@@ -29,7 +29,7 @@ pub use journal::{Durability, Journal, Level};
 pub(crate) use names::is_session_name;
 pub use names::{approval_id, correlation_id, decision_id, session_id};
 pub use notices::Notices;
-pub use record::{ACTIONS, ApprovalNote, Draft, End, Opening, Record, Totals, WouldHave};
+pub use record::{ACTIONS, ApprovalNote, Draft, End, Opening, Reads, Record, Totals, WouldHave};
 pub(crate) use sink::quiet_thread;
 pub use summary::summary;
 pub use verify::{Verification, Wrong, verify};

@@ -40,8 +40,26 @@ pub struct Opening {
     /// Ids of the packs that only watch while the others enforce.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watching: Vec<String>,
+    /// How reads are decided, where not by the supervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<Reads>,
     /// The program's version, and what else identifies the build and the machine.
     pub version: String,
+}
+
+/// Reads that the kernel decides: no record is made of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reads {
+    /// `kernel`.
+    pub by: String,
+    /// Folders as a whole, and files, that can be read.
+    pub trees: u64,
+    /// The first of them.
+    pub named: Vec<String>,
+    /// Trees that were too large to be looked at to their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// All `action_type`s.

@@ -1,15 +1,16 @@
 //! The seccomp filter: the table's rows, compiled.
 //!
-//! seccompiler knows one match action a program, so each answer is a program of its own and the programs are stacked:
-//! ERRNO outranks USER_NOTIF outranks ALLOW (seccomp(2), filter return precedence). The last program carries the listener; its marker action
-//! is rewritten to USER_NOTIF. Calls that no row allows fall to the first program's default, ENOSYS; so do the x32 numbers.
+//! Two programs are stacked: one refuses, the other notifies, and ERRNO outranks USER_NOTIF outranks ALLOW (seccomp(2), filter return
+//! precedence). The one that notifies carries the listener; its marker action is rewritten to USER_NOTIF. Calls that no row allows fall to the
+//! other one's default, ENOSYS; so do the x32 numbers.
 
 mod messages;
+mod reads;
 mod search;
 mod signals;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::errno::Errno;
 use seccompiler::{
@@ -17,6 +18,7 @@ use seccompiler::{
 };
 
 pub use messages::mediate_messages;
+pub use reads::leave_reads;
 pub use signals::mediate_signals;
 pub(crate) use table::INODE_IOCTLS;
 pub use table::{Answer, Cond, Row, Width, rows};
@@ -41,7 +43,7 @@ pub struct Programs {
 
 /// Compiles the table.
 pub fn compile(rows: &[Row]) -> Result<Programs, BackendError> {
-    let mut known = BTreeMap::new();
+    let mut known = BTreeSet::new();
     let mut notify = BTreeMap::new();
     let mut refuse: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
     for row in rows {
@@ -57,26 +59,20 @@ pub fn compile(rows: &[Row]) -> Result<Programs, BackendError> {
         if row.otherwise == Answer::Refuse(Errno::ENOSYS) && row.cases.is_empty() {
             continue;
         }
-        known.insert(row.nr, Vec::new());
+        known.insert(row.nr);
         place(row.otherwise, None);
         for (answer, conditions) in &row.cases {
             let conditions = conditions.iter().map(Cond::compile).collect::<Result<Vec<_>, _>>()?;
             place(*answer, Some(vec![SeccompRule::new(conditions)?]));
         }
     }
-    let mut plain = vec![search::program(
-        known,
-        &SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-        &SeccompAction::Allow,
-    )?];
-    for (errno, rules) in refuse {
-        plain.push(search::program(
-            rules,
-            &SeccompAction::Allow,
-            &SeccompAction::Errno(errno.cast_unsigned()),
-        )?);
-    }
-    let mut notify = search::program(notify, &SeccompAction::Allow, &SeccompAction::Trace(MARK.into()))?;
+    let refusals = refuse.into_iter();
+    let refusals = refusals.map(|(errno, rules)| (SeccompAction::Errno(errno.cast_unsigned()), rules));
+    let enosys = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let plain = vec![search::program(&known, refusals.collect(), enosys)?];
+    let notified = notify.keys().copied().collect();
+    let marked = vec![(SeccompAction::Trace(MARK.into()), notify)];
+    let mut notify = search::program(&notified, marked, SeccompAction::Allow)?;
     for instruction in &mut notify {
         if instruction.code == BPF_RET_K && instruction.k == RET_TRACE | u32::from(MARK) {
             instruction.k = RET_USER_NOTIF;

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use seccompiler::BpfProgram;
 
-use super::{Answer, Cond, RET_USER_NOTIF, Row, Width, compile, rows};
+use super::{Answer, Cond, RET_USER_NOTIF, Row, Width, compile, leave_reads, rows};
 
 /// `AUDIT_ARCH_X86_64` and `AUDIT_ARCH_I386`, include/uapi/linux/audit.h.
 const X86_64: u32 = 0xc000_003e;
@@ -71,7 +71,10 @@ fn run(program: &BpfProgram, data: &Data) -> u32 {
 
 /// What the kernel does with all programs' answers: the one that comes first of KILL, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW.
 fn answer(data: &Data) -> u32 {
-    let programs = compile(&rows(false)).unwrap();
+    answer_of(&compile(&rows(false)).unwrap(), data)
+}
+
+fn answer_of(programs: &super::Programs, data: &Data) -> u32 {
     let order = |ret: u32| (ret & 0xffff_0000).cast_signed();
     programs
         .plain
@@ -102,6 +105,16 @@ fn the_table_compiles_and_fits_the_kernels_limit() {
     let programs = compile(&rows(false)).unwrap();
     for program in programs.plain.iter().chain([&programs.notify]) {
         assert!(program.len() <= 4096, "{} instructions", program.len());
+        // The kernel takes no jump beyond the end, reached or not.
+        for (at, step) in program.iter().enumerate().filter(|(_, step)| step.code & 7 == 5) {
+            let far = if step.code == 0x05 {
+                step.k as usize
+            } else {
+                usize::from(step.jt.max(step.jf))
+            };
+            assert!(at + 1 + far < program.len(), "a jump beyond the end at {at}");
+        }
+        assert_eq!(program.last().map(|step| step.code), Some(0x06));
     }
 }
 
@@ -192,6 +205,55 @@ fn each_row_is_answered_as_the_table_says_whatever_the_upper_halves_hold() {
         }
     }
     assert!(checked > 1000, "{checked}");
+}
+
+#[test]
+fn of_opens_that_are_left_to_the_kernel_only_those_are_native_that_read() {
+    let mut rows = rows(false);
+    leave_reads(&mut rows);
+    let programs = compile(&rows).unwrap();
+    let (tmpfile, largefile) = (libc::O_TMPFILE & !libc::O_DIRECTORY, 0o100_000);
+    let harmless = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_EXCL | largefile;
+    for (flags, native) in [
+        (libc::O_RDONLY, true),
+        (harmless, true),
+        (
+            libc::O_APPEND | libc::O_NOATIME | libc::O_SYNC | libc::O_ASYNC | libc::O_DIRECT,
+            true,
+        ),
+        (libc::O_WRONLY, false),
+        (libc::O_RDWR, false),
+        (libc::O_ACCMODE, false),
+        (libc::O_CREAT, false),
+        (libc::O_TRUNC, false),
+        (libc::O_DIRECTORY, false),
+        (tmpfile, false),
+        (libc::O_TMPFILE, false),
+        (harmless | libc::O_TRUNC, false),
+        (harmless | libc::O_RDWR, false),
+        (!libc::O_PATH, false),
+        // A descriptor of O_PATH reads nothing, with whatever else.
+        (libc::O_PATH, true),
+        (libc::O_PATH | libc::O_DIRECTORY | libc::O_RDWR, true),
+    ] {
+        for upper in [0, 1, 0xdead_beef, 0xffff_ffff_u64] {
+            for (nr, arg) in [(libc::SYS_open, 1), (libc::SYS_openat, 2)] {
+                let mut args = [0; 6];
+                args[arg] = u64::from(flags.cast_unsigned()) | upper << 32;
+                let data = Data { nr, arch: X86_64, args };
+                let wanted = if native { ALLOW } else { RET_USER_NOTIF };
+                assert_eq!(answer_of(&programs, &data), wanted, "{flags:#o} {upper:#x}");
+            }
+        }
+    }
+    for nr in [libc::SYS_openat2, libc::SYS_creat, libc::SYS_execve] {
+        let data = Data {
+            nr,
+            arch: X86_64,
+            args: [0; 6],
+        };
+        assert_eq!(answer_of(&programs, &data), RET_USER_NOTIF, "{nr}");
+    }
 }
 
 #[test]

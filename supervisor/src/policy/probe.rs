@@ -235,7 +235,7 @@ pub fn unprintable(text: &str) -> Vec<u8> {
 }
 
 /// The path with links followed as far as it exists.
-pub(super) fn canonical(path: &Path) -> PathBuf {
+pub(crate) fn canonical(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut missing = Vec::new();
     let mut existing = path.as_path();

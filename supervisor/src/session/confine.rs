@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 /// The newest ABI whose rights are handled; older kernels handle what they know.
 const NEWEST: ABI = ABI::V6;
 
 /// The floor: of all rights that the kernel knows, only executing and reading are granted, because a CONTINUEd exec is checked for both
-/// (`hook_file_open`, security/landlock/fs.c: an exec opens for reading). So no open is ever CONTINUEd: the floor does not bound reads.
+/// (`hook_file_open`, security/landlock/fs.c: an exec opens for reading). They are granted everywhere, so this floor does not bound reads and each
+/// open is decided by the supervisor; where the kernel decides reads, the floor is [`bare_floor`] and what [`super::reads`] grants.
 pub(super) fn floor() -> Result<Option<OwnedFd>, RulesetError> {
     if crate::faults::off("floor") {
         // One right, granted everywhere.
@@ -20,16 +21,20 @@ pub(super) fn floor() -> Result<Option<OwnedFd>, RulesetError> {
         let Ok(root) = PathFd::new("/") else { return Ok(None) };
         return Ok(created.add_rule(PathBeneath::new(root, AccessFs::Execute))?.into());
     }
-    let created = Ruleset::default()
+    let Ok(root) = PathFd::new("/") else { return Ok(None) };
+    Ok(bare_floor()?
+        .add_rule(PathBeneath::new(root, AccessFs::Execute | AccessFs::ReadFile))?
+        .into())
+}
+
+/// All rights that the kernel knows, and none of them granted.
+pub(super) fn bare_floor() -> Result<RulesetCreated, RulesetError> {
+    Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
-        .create()?;
-    let Ok(root) = PathFd::new("/") else { return Ok(None) };
-    Ok(created
-        .add_rule(PathBeneath::new(root, AccessFs::Execute | AccessFs::ReadFile))?
-        .into())
+        .create()
 }
 
 /// Keeps the reaper's signals inside the tree, so that it can end all of it at once; none before Linux 6.12.

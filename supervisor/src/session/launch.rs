@@ -1,23 +1,31 @@
 //! Everything that is read and checked before anything starts.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
+use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use cavra_shim::{Instruction, Plan};
 
-use super::{Options, confine};
+use super::{Options, ReadsBy, confine, reads};
 use crate::approvals::{ControlError, ControlServer};
+use crate::boundary::{Granted, Mounts, own_folders};
 use crate::doctor::Features;
-use crate::evidence::{EvidenceError, Journal, Opening, session_id, sessions};
+use crate::evidence::{EvidenceError, Journal, Level, Opening, session_id, sessions};
 use crate::filter;
-use crate::policy::{Admits, Diagnostics, Limits, Mode, Place, Policy, Profile, tables, trust_folders, verify};
+use crate::policy::{
+    Admits, Diagnostics, Limits, Mode, Place, Policy, Profile, canonical_path, tables, trust_folders, verify,
+};
 use crate::resolver;
 use crate::text::printable;
 
 /// The Landlock ABI from which on a domain keeps signals inside.
 const SIGNAL_SCOPE_ABI: u32 = 6;
+
+/// What the C library reads besides resolv.conf. resolv.conf(5).
+const RESOLVER_OPTIONS: &str = "RES_OPTIONS";
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +45,8 @@ pub enum LaunchError {
     Control(#[from] ControlError),
     #[error("{0}")]
     Unfit(#[from] crate::doctor::Refusal),
+    #[error("--reads kernel: {0}")]
+    Reads(String),
     #[error("this kernel has no usable Landlock ({0}); Linux 6.1 with `landlock` in lsm= is needed")]
     Landlock(String),
     #[error(
@@ -76,6 +86,7 @@ pub struct Prepared {
     pub(super) options: Options,
     pub(super) workspace: PathBuf,
     pub(super) resolver: Option<resolver::Prepared>,
+    pub(super) granted: Granted,
 }
 
 /// Reads and checks everything. Nothing has started when this fails.
@@ -127,6 +138,8 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         .ok()
         .flatten()
         .map_or_else(|| nix::unistd::geteuid().to_string(), |u| u.name);
+    let looks_up = policy.looks_up() || mode == Mode::Audit;
+    let (floor, granted) = floor(&options, &policy, &place, mode, &program)?;
     let opening = Opening {
         session_id: session_id.clone(),
         agent_id: agent,
@@ -137,11 +150,12 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         packs: policy.packs().to_vec(),
         mode: mode.name().to_owned(),
         watching: policy.watching(),
+        reads: granted.as_ref().map(|granted| granted.reads.clone()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let plan = plan(&options, &features, &profile, &policy, &program, &cwd)?;
+    let plan = plan(&options, &features, &profile, &policy, &program, &cwd, floor, looks_up)?;
     // Port 53 needs rights that are given up soon.
-    let resolver = (policy.looks_up() || mode == Mode::Audit)
+    let resolver = looks_up
         .then(|| {
             let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
             let own = policy.resolvers();
@@ -167,7 +181,61 @@ pub fn prepare(options: Options) -> Result<Prepared, LaunchError> {
         options,
         workspace,
         resolver,
+        granted: Granted::new(granted.map(|granted| granted.folders).unwrap_or_default()),
     })
+}
+
+/// The floor, and what it lets the tree read where the kernel decides that.
+fn floor(
+    options: &Options,
+    policy: &Policy,
+    place: &Place,
+    mode: Mode,
+    program: &Path,
+) -> Result<(OwnedFd, Option<reads::Granted>), LaunchError> {
+    let landlock = |error: landlock::RulesetError| LaunchError::Landlock(error.to_string());
+    let none = || LaunchError::Landlock("no ruleset".to_owned());
+    if options.reads == ReadsBy::Supervisor {
+        return Ok((confine::floor().map_err(landlock)?.ok_or_else(none)?, None));
+    }
+    if mode == Mode::Audit {
+        let text = "a session that only watches refuses nothing, and the kernel only refuses: leave one of both out";
+        return Err(LaunchError::Reads(text.to_owned()));
+    }
+    if options.evidence_level == Level::All {
+        let text = "--evidence-level all records each read, and no record is made of what the kernel decides: leave one of both out";
+        return Err(LaunchError::Reads(text.to_owned()));
+    }
+    let mut created = confine::bare_floor().map_err(landlock)?;
+    let evidence = options.evidence.as_deref().map(canonical_path);
+    let mounts = Mounts::read();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let scope = &place.scope;
+    let wanted = reads::Wanted {
+        whole: [&scope.workspace]
+            .into_iter()
+            .chain(&options.reads_in)
+            .map(PathBuf::as_path)
+            .collect(),
+        besides: std::env::split_paths(&path)
+            .filter(|folder| folder.is_absolute())
+            .chain([program.to_path_buf()])
+            .chain(reads::BESIDES.map(PathBuf::from))
+            .chain(scope.tmp.iter().cloned())
+            .chain([scope.home.clone()])
+            .collect(),
+        own: own_folders(evidence.as_deref(), &mounts, policy),
+    };
+    let granted = reads::grant(&mut created, policy, &wanted)?;
+    if let Some(obstacle) = granted.obstacle.as_deref().filter(|_| !options.quiet) {
+        let (workspace, obstacle) = (printable(scope.workspace.as_os_str().as_bytes()), printable(obstacle));
+        let text = format!(
+            "cavra-run: --reads kernel: {obstacle} is not granted, so what is made beside it, or in a folder above it up to {workspace}, \
+             can be written and not be read in this session\n"
+        );
+        drop(std::io::stderr().write_all(text.as_bytes()));
+    }
+    Ok((Option::<OwnedFd>::from(created).ok_or_else(none)?, Some(granted)))
 }
 
 fn find_program(name: &str, cwd: &Path) -> Result<PathBuf, LaunchError> {
@@ -200,6 +268,7 @@ fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
     CString::new(text.as_bytes()).map_err(|error| LaunchError::step("a NUL byte in the command")(&error))
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is another part of the session")]
 fn plan(
     options: &Options,
     features: &Features,
@@ -207,8 +276,13 @@ fn plan(
     policy: &Policy,
     program: &Path,
     cwd: &Path,
+    floor: OwnedFd,
+    looks_up: bool,
 ) -> Result<Plan, LaunchError> {
     let mut rows = filter::rows(profile.debug);
+    if options.reads == ReadsBy::Kernel {
+        filter::leave_reads(&mut rows);
+    }
     if features.landlock_abi < SIGNAL_SCOPE_ABI {
         filter::mediate_signals(&mut rows);
     }
@@ -239,6 +313,18 @@ fn plan(
     });
     let own = profile.env.set.iter();
     let env = env.chain(own.map(|(name, value)| (name.into(), value.into())));
+    // The kernel hands out the machine's resolv.conf, whose servers the session's resolver answers over TCP.
+    let over_tcp = looks_up && options.reads == ReadsBy::Kernel;
+    let resolver = std::env::var_os(RESOLVER_OPTIONS)
+        .filter(|_| over_tcp)
+        .unwrap_or_default();
+    let env = env
+        .filter(|(name, _)| !over_tcp || name != RESOLVER_OPTIONS)
+        .chain(over_tcp.then(|| {
+            let mut options = resolver;
+            options.push(" use-vc");
+            (OsString::from(RESOLVER_OPTIONS), options)
+        }));
     let env = env
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
@@ -253,9 +339,7 @@ fn plan(
         env,
         cwd: c_string(cwd.as_os_str())?,
         limits: limits(profile.limits),
-        floor: confine::floor()
-            .map_err(landlock)?
-            .ok_or_else(|| LaunchError::Landlock("no ruleset".to_owned()))?,
+        floor,
         signal_scope: confine::signal_scope().map_err(landlock)?,
         notify: convert(&programs.notify),
         plain: programs.plain.iter().map(convert).collect(),

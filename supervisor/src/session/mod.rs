@@ -3,6 +3,7 @@
 mod confine;
 mod launch;
 mod orphans;
+mod reads;
 mod run;
 
 use std::path::PathBuf;
@@ -13,6 +14,16 @@ pub use run::run;
 
 use crate::boundary::Approvals;
 use crate::policy::Mode;
+
+/// Who decides opens that only read a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadsBy {
+    /// The supervisor, each with a record.
+    #[default]
+    Supervisor,
+    /// The floor, by what the policy says when the session starts.
+    Kernel,
+}
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug)]
@@ -27,6 +38,10 @@ pub struct Options {
     pub require_signed: bool,
     /// Enforce or audit; the packs' own by default.
     pub mode: Option<Mode>,
+    /// Who decides what is only read.
+    pub reads: ReadsBy,
+    /// Further trees that can be read where the kernel decides.
+    pub reads_in: Vec<PathBuf>,
     /// Whether anybody is asked.
     pub approvals: Approvals,
     /// How long a request is held.

@@ -43,6 +43,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         options,
         workspace,
         resolver,
+        granted,
     } = prepared;
     let step = LaunchError::step;
     let terminal = Terminal::save();
@@ -95,7 +96,7 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
     listener.set_sync_wake_up();
     let desk = Desk::new(options.approval_timeout);
     let warn = !std::io::stderr().is_terminal();
-    let boundary = Arc::new(Boundary::new(
+    let mut boundary = Boundary::new(
         listener,
         policy,
         journal,
@@ -105,7 +106,9 @@ pub fn run(prepared: Prepared) -> Result<u8, LaunchError> {
         options.approvals,
         warn,
         &workspace,
-    ));
+    );
+    boundary.granted = granted;
+    let boundary = Arc::new(boundary);
     if let Some(resolver) = resolver {
         boundary.resolve_names(resolver).map_err(|e| step("names")(&e))?;
     }

@@ -75,7 +75,8 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
     // Asked of folders alone: it goes through every pattern, and a file carries nothing but itself.
     let folder = |entry: &Entry| entry.stat.is_some_and(|stat| stat.kind() == Kind::Dir);
     let folders = folder(&from) || exchange && folder(&to);
-    if folders && call.boundary.same_below(&from.canonical, &to.canonical) {
+    let same = folders && call.boundary.same_below(&from.canonical, &to.canonical);
+    if same && call.boundary.granted.is_empty() {
         let _shared = NAMES.read().unwrap_or_else(PoisonError::into_inner);
         act()?;
         return Ok(Reply::Value(0));
@@ -86,9 +87,11 @@ fn perform(call: &Call<'_>, old: (i32, usize), new: (i32, usize), flags: u32) ->
         fs::stat_at(fs::At::Dir(entry.dir.as_fd()), &entry.last, libc::AT_SYMLINK_NOFOLLOW)
             .is_ok_and(|s| s.kind() == Kind::Dir)
     };
-    if !crate::faults::off("border") && (is_dir(&from) || exchange && is_dir(&to)) {
-        // A folder that crosses a rule's border, or came where a file was, carries files past it: mv copies after EXDEV, and each file is
-        // decided.
+    let opens = |from: &Entry, to: &Entry| call.boundary.granted.opens(from.dir.as_fd(), to.dir.as_fd());
+    let past = |from: &Entry, to: &Entry| Ok::<_, Errno>(is_dir(from) && (!same || opens(from, to)?));
+    if !crate::faults::off("border") && (past(&from, &to)? || exchange && past(&to, &from)?) {
+        // A folder that crosses a rule's border, came where a file was, or comes to where the floor lets all be read, carries files past it: mv
+        // copies after EXDEV, and each file is decided.
         return Err(Errno::EXDEV.into());
     }
     act()?;
