@@ -250,11 +250,12 @@ pub fn kernel_reads_ask_nobody(user: User) -> Verdict {
 /// What a session may not see of processes and files outside it, as root neither; the kernel's own checks see to that.
 pub fn kernel_reads_reach_nothing_of_others(user: User) -> Verdict {
     let world = world(user)?;
-    let outside = std::process::Command::new("sleep")
+    let mut outside = world
+        .command("sleep")?
         .arg("60")
         .env("MARK", "SECRET")
-        .spawn();
-    let mut outside = outside.expect("sleep");
+        .spawn()
+        .expect("sleep");
     let code = format!(
         "parent=os.getppid()\n\
          while parent>1:\n\
@@ -266,12 +267,14 @@ pub fn kernel_reads_reach_nothing_of_others(user: User) -> Verdict {
          print(\"done\")",
         pid = outside.id()
     );
-    let words = kernel(world.session());
-    let outcome = words.run(["/usr/bin/python3", "-c", &format!("import os\n{code}")])?;
+    let environment = format!("/proc/{}/environ", outside.id());
+    let native = world.native(["cat", &environment]);
+    let outcome = kernel(world.session()).run(["/usr/bin/python3", "-c", &format!("import os\n{code}")]);
     drop(outside.kill());
     drop(outside.wait());
+    assert!(native.stdout.contains("SECRET"), "natively it can be read: {native:?}");
+    let outcome = outcome?;
     outcome.exits(0);
-    // The shell's own parent in the session is python itself: the first is of the reaper.
     assert_eq!(outcome.stdout(), "done\n", "{}", outcome.stdout());
     Ok(())
 }

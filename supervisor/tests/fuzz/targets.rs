@@ -92,6 +92,7 @@ pub(crate) static CHAIN: LazyLock<Vec<u8>> = LazyLock::new(|| {
         packs: vec!["p".to_owned()],
         mode: "enforce".to_owned(),
         watching: Vec::new(),
+        reads: None,
         version: "0".to_owned(),
     };
     let journal = Journal::create(Some(&dir), &opening, Level::First).unwrap();
