@@ -24,7 +24,7 @@ const NO_NAME: &[u8] = b"/\x01";
 
 impl Policy {
     /// Whether everybody may read a file, and nothing is owed for it. Of the rules that hold for one program only, those that restrict are seen
-    /// by [`Anybody`], and what is left where those that allow do not hold by [`Nobody`].
+    /// by `Anybody`, and what is left where those that allow do not hold by [`Nobody`].
     #[must_use]
     pub fn reads_plainly(&self, path: &[u8]) -> bool {
         [&Nobody as &dyn Subject, &Anybody]
