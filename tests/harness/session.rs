@@ -157,6 +157,13 @@ impl<'w> Session<'w> {
         Ok(words)
     }
 
+    /// The same, as a shell takes them.
+    pub fn quoted(&self) -> Result<String, Unmet> {
+        let words = self.words()?;
+        let words = words.iter().map(|word| format!("'{}'", word.to_string_lossy()));
+        Ok(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// The evidence folder that it will write.
     #[must_use]
     pub fn evidence_folder(&self) -> &Path {

@@ -66,6 +66,24 @@ pub fn answers_are_those_of_dns(user: User) -> Verdict {
     Ok(())
 }
 
+/// A name behind an alias that is blocked was asked for once: programs that ask for another name are not recorded as asking for it.
+pub fn only_who_asks_for_a_blocked_alias_is_recorded(user: User) -> Verdict {
+    places::tool("python3")?;
+    let (stage, dns) = (Stage::new(user)?, Dns::serve(ZONE));
+    let asks = |name: &str| format!("python3 -c 'import socket; print(socket.getaddrinfo(\"{name}\", 80)[0][4][0])'");
+    let others = vec![asks("api.test"); 4].join("; ");
+    let records = |script: &str| -> Result<(usize, String), cavra_tests::Unmet> {
+        let outcome = stage.session().pack(&pack(&dns, 1)).sh(script)?;
+        let about = outcome.find().only_about("evil.cdn.test").count();
+        Ok((about, outcome.finished.stdout.clone()))
+    };
+    let (once, _) = records(&asks("toevil.cdn.test"))?;
+    let (beside, said) = records(&format!("{}; {others}", asks("toevil.cdn.test")))?;
+    assert!(once > 0, "who asks is recorded");
+    assert_eq!((beside, said.as_str()), (once, "127.0.0.1\n".repeat(4).as_str()));
+    Ok(())
+}
+
 /// Asks as glibc does, and attacks the database with what its descriptor and the connection allow.
 const ATTACKS: &str = r#"
 import array, ctypes, fcntl, mmap, os, random, socket, struct, sys

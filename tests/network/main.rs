@@ -54,6 +54,7 @@ fn main() -> std::process::ExitCode {
             encrypted::servers_are_asked_over_tls_and_https,
             datagrams::a_datagram_socket_can_send_nothing,
             known::answers_are_those_of_dns,
+            known::only_who_asks_for_a_blocked_alias_is_recorded,
             known::the_database_is_sealed_and_tells_no_more_than_dns,
             datagrams::no_group_is_joined,
             datagrams::messages_are_sent_as_natively,

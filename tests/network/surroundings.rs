@@ -36,16 +36,12 @@ fn on_a_machine(stage: &Stage, pack: &str, resolv_conf: &str, hosts: &str, scrip
         stage.write("machine-hosts", hosts),
     );
     let session = stage.session().pack(pack);
-    let words: Vec<_> = session
-        .words()?
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
+    let words = session.quoted()?;
     let line = format!(
         "mount --bind '{}' /etc/resolv.conf && mount --bind '{}' /etc/hosts || exit 77; exec {} sh -c \"$1\"",
         conf.display(),
         hosts.display(),
-        words.join(" ")
+        words
     );
     let mut command = stage.command("unshare")?;
     command.args(["-m", "--propagation", "private", "sh", "-c", &line, "sh", script]);

@@ -292,17 +292,12 @@ fn on_a_small_disk(world: &Stage, before: &str, script: &str) -> Result<Outcome,
     places::tool("unshare")?;
     let disk = world.folder("evidence/disk");
     let session = world.session().evidence(disk.join("e"));
-    let words: Vec<_> = session
-        .words()?
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
+    let words = session.quoted()?;
     // The copy makes the evidence readable after the namespace, and its file system with it, is gone.
     let line = format!(
         "mount -t tmpfs -o size=512k,mode=0755 none '{disk}' || exit 77; {before}\n{words} sh -c \"$1\"; code=$?; \
          mkdir -p '{copy}'; cp -r '{disk}/e/.' '{copy}' 2>/dev/null; exit $code",
         disk = disk.display(),
-        words = words.join(" "),
         copy = world.at("evidence/copy").display(),
     );
     let mut command = world.command("unshare")?;

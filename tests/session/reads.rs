@@ -442,15 +442,8 @@ pub fn kernel_reads_see_through_mounts(user: User) -> Verdict {
     let world = world(user)?;
     world.folder("ws/clean/bound");
     let session = kernel(world.session());
-    let words: Vec<_> = session
-        .words()?
-        .iter()
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    let line = format!(
-        "mount --bind deep clean/bound || exit 77; {} sh -c \"$1\"",
-        words.join(" ")
-    );
+    let words = session.quoted()?;
+    let line = format!("mount --bind deep clean/bound || exit 77; {} sh -c \"$1\"", words);
     let mut command = world.command("unshare")?;
     let script =
         "cat clean/bound/er/.env; cat clean/bound/er/plain; cat clean/file; mv clean/file clean/bound/; exit 5";

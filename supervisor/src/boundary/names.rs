@@ -368,10 +368,15 @@ impl Judge for Boundary {
         self.policy.lookup(name, &*who.program).decision < Decision::Block
     }
 
-    fn forbids(&self, alias: &str, who: &Who) -> bool {
+    fn blocks(&self, alias: &str, who: &Who) -> bool {
         let verdict = self.policy.lookup(alias, &*who.program);
-        let by_rule = verdict.decision == Decision::Block && !verdict.rule.pattern.is_empty();
+        verdict.decision == Decision::Block && !verdict.rule.pattern.is_empty()
+    }
+
+    fn forbids(&self, alias: &str, who: &Who) -> bool {
+        let by_rule = self.blocks(alias, who);
         if by_rule {
+            let verdict = self.policy.lookup(alias, &*who.program);
             self.record_name("resolve", printable(alias.as_bytes()), None, &verdict, who);
         }
         by_rule && self.mode == Mode::Enforce

@@ -44,6 +44,7 @@ pub use network::{Asking, Server};
 pub use pack::Admits;
 pub(crate) use pattern::Glob;
 pub use place::Place;
+pub(crate) use place::SYSTEM_TREES;
 pub(crate) use probe::canonical as canonical_path;
 pub use probe::{Address, Named, Probe, unprintable};
 pub use profile::{Env, Limits, Needs, Profile};

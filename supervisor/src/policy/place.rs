@@ -15,7 +15,7 @@ const MACHINE: &str = "/etc/cavra/policy.d";
 /// A folder of packs by id that comes before the others.
 const FOLDER_VARIABLE: &str = "CAVRA_POLICY_DIR";
 /// Trees that patterns by name do not reach into.
-const SYSTEM_TREES: &[&str] = &[
+pub(crate) const SYSTEM_TREES: &[&str] = &[
     "/usr",
     "/lib",
     "/lib32",

@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Shutdown};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use tokio::sync::mpsc;
 
-use super::Judge;
 use super::answers::Answer;
 use super::local::{self, Knower, Told};
 use super::nscd::{Entry, Known, Wanted};
 use super::service::{Request, Resolver};
+use super::{Judge, lock};
 
 /// Names of one database.
 const DATABASE_MAX: usize = 256;
@@ -76,7 +76,10 @@ impl<J: Judge> Resolver<J> {
     /// whole: that is done, and recorded, where DNS is asked.
     fn known_by(&self, name: &str, answers: Vec<Answer>, who: &J::Who) -> Option<Known> {
         let misplaced = |(ip, _)| !self.judge.may_be_at(name, ip);
-        if answers.iter().flat_map(Answer::addresses).any(misplaced) {
+        let mut aliases = answers.iter().flat_map(|answer| &answer.aliases);
+        if answers.iter().flat_map(Answer::addresses).any(misplaced)
+            || aliases.any(|alias| self.judge.blocks(alias, who))
+        {
             return None;
         }
         self.told_by(name, answers, who)
@@ -159,7 +162,7 @@ impl<J: Judge> Knower for AtHand<J> {
 
     fn all(&self, who: &J::Who) -> (Vec<Entry>, Duration) {
         let cache = &self.resolver.cache;
-        let names = cache.lock().unwrap_or_else(PoisonError::into_inner).names();
+        let names = lock(cache).names();
         let (mut all, mut holds) = (Vec::new(), DATABASE_LASTS);
         let plain = names.into_iter().filter(|name| self.resolver.is_plain(name, who));
         for name in plain.take(DATABASE_MAX) {

@@ -11,13 +11,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 
+use super::lock;
 use super::nscd::{self, Entry, HOSTS, Known, REQUEST_MAX, Request, Wanted};
 use crate::sys::path::FdPath;
 use crate::sys::{fs, socket};
@@ -83,10 +84,6 @@ impl Unnamed {
 
 /// Connections that wait for their question, by a number of their own.
 type Waiting<W> = Mutex<HashMap<u64, (UnixStream, W)>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The boundary's side.
 pub struct Local<W> {

@@ -19,7 +19,7 @@ mod service;
 mod upstream;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use bindings::Bindings;
@@ -27,6 +27,10 @@ pub use conf::{Conf, Hosts};
 pub use local::{Local, SOCKETS};
 pub use peers::{Askers, Peers};
 pub use service::{Prepared, Service};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What decides about names, and remembers what was told.
 pub trait Judge: Send + Sync + 'static {
@@ -37,7 +41,9 @@ pub trait Judge: Send + Sync + 'static {
     fn may_look_up(&self, name: &str, who: &Self::Who, expected: bool) -> bool;
     /// Whether a rule is about this name, and lets it be looked up.
     fn knows(&self, name: &str, who: &Self::Who) -> bool;
-    /// Whether a rule forbids a name that another one is an alias of.
+    /// Whether a rule blocks a name that another one is an alias of. Nothing is recorded.
+    fn blocks(&self, alias: &str, who: &Self::Who) -> bool;
+    /// Whether a rule forbids it, which is recorded.
     fn forbids(&self, alias: &str, who: &Self::Who) -> bool;
     /// Whether a name may have this address.
     fn may_be_at(&self, name: &str, ip: IpAddr) -> bool;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -14,7 +14,6 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::Judge;
 use super::answers::{Answer, Cache};
 use super::at_hand::AtHand;
 use super::conf::{Conf, Hosts};
@@ -24,6 +23,7 @@ use super::peers::{Askers, Peers};
 use super::question::{Malformed, QUESTION_MAX, Question, addresses};
 use super::secure::Secure;
 use super::upstream::Upstream;
+use super::{Judge, lock};
 use crate::policy::Server;
 use crate::sys::socket;
 
@@ -87,11 +87,7 @@ impl Prepared {
             hosts_text: hosts.to_owned(),
             own,
             secure,
-            local: if finds_by_dns(nsswitch) {
-                Unnamed::open().ok()
-            } else {
-                None
-            },
+            local: finds_by_dns(nsswitch).then(Unnamed::open).and_then(Result::ok),
         })
     }
 
@@ -247,10 +243,6 @@ pub(super) struct Resolver<J> {
     /// What servers are being asked for, and where their answers will be.
     asked: Mutex<HashMap<(String, RecordType), Awaited>>,
     pub(super) judge: Arc<J>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve<J: Judge>(
@@ -633,10 +625,7 @@ impl<J: Judge> Resolver<J> {
             answer.records = addresses(name, kind, hosts, HOSTS_TTL);
             return Some(answer);
         }
-        self.cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name, kind)
+        lock(&self.cache).get(name, kind)
     }
 
     /// Asks a server, once for all who want to know it meanwhile.
@@ -670,10 +659,7 @@ impl<J: Judge> Resolver<J> {
             };
             answer.join(Answer::of(&message, &open, kind));
         }
-        self.cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(name, kind, &answer);
+        lock(&self.cache).put(name, kind, &answer);
         answer
     }
 }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::launch::LaunchError;
 use crate::boundary::Mounts;
 use crate::evidence::Reads;
-use crate::policy::{Policy, folded};
+use crate::policy::{Policy, SYSTEM_TREES, folded};
 use crate::sys::fs::{self, At, Kind, ObjectId, resolve as how};
 use crate::sys::path::{FdPath, c_string};
 use crate::text::printable;
@@ -27,18 +27,6 @@ const ENTRIES_MAX: usize = 200_000;
 const DEPTH_MAX: usize = 200;
 /// Trees that the opening record names.
 const NAMED_MAX: usize = 20;
-/// Where programs and what they load lie; of what the policy takes for a system tree. Links among them lead to others.
-const SYSTEM: [&str; 9] = [
-    "/usr",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/bin",
-    "/sbin",
-    "/opt",
-    "/etc/ssl",
-    "/etc/ca-certificates",
-];
 /// What programs read besides: configuration, state of the running system, and the stores of two package managers.
 pub(super) const BESIDES: [&str; 4] = ["/etc", "/run", "/nix/store", "/snap"];
 /// Trees of the kernel's own, which no walk shows: as a whole or not at all.
@@ -122,7 +110,8 @@ pub(super) fn grant(floor: &mut RulesetCreated, policy: &Policy, wanted: &Wanted
     {
         walk.device(path)?;
     }
-    for path in SYSTEM {
+    // Where programs and what they load lie. Links among them lead to others.
+    for path in SYSTEM_TREES.iter().filter(|path| !KERNEL.contains(path)) {
         walk.system(path)?;
     }
     for (index, path) in wanted.whole.iter().enumerate() {
