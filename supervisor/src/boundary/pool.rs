@@ -1,4 +1,8 @@
-//! The receiving threads: one waits for calls, handles what comes, and another takes over receiving only when it blocks.
+//! The receiving threads: two wait for calls and handle what comes; others take over when these block.
+//!
+//! Two, because the kernel wakes a receiver that sleeps in RECV on the caller's processor, and wakes both sides of an ADDFD anywhere
+//! (kernel/seccomp.c, `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`). A lone receiver comes back from its ADDFD after the caller's next call, so it
+//! sleeps in RECV never, and each open wakes two idle processors. While one of two is in its ADDFD, the other sleeps in RECV.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,6 +18,8 @@ const THREADS_MAX: usize = 1024;
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Between looks while nothing goes on.
 const IDLE: Duration = Duration::from_millis(50);
+/// Threads that receive when none waits.
+const RECEIVERS: usize = 2;
 /// Threads that stay parked for the next time.
 const PARKED_MAX: usize = 4;
 
@@ -24,6 +30,8 @@ pub(super) struct Pool {
     receiving: AtomicUsize,
     /// Threads in all.
     threads: AtomicUsize,
+    /// Threads in a call that waits, for however long.
+    waiting: AtomicUsize,
     /// Calls received so far.
     calls: AtomicU64,
     parked: Mutex<Parked>,
@@ -41,9 +49,11 @@ impl Pool {
     /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait. False when there are too many threads
     /// for another.
     fn hand_over(&self, boundary: &Arc<Boundary>) -> bool {
-        if self.receiving.load(Ordering::Acquire) > 0 {
-            return true;
-        }
+        self.receiving.load(Ordering::Acquire) > 0 || self.another(boundary)
+    }
+
+    /// One receiver more.
+    fn another(&self, boundary: &Arc<Boundary>) -> bool {
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         if parked.waiting > parked.tokens {
             parked.tokens += 1;
@@ -52,6 +62,13 @@ impl Pool {
         } else {
             self.threads.load(Ordering::Relaxed) < THREADS_MAX && start(boundary).is_ok()
         }
+    }
+
+    /// Whether receivers are missing while others wait.
+    fn short(&self) -> bool {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = (parked.waiting - parked.tokens.min(parked.waiting)) + self.waiting.load(Ordering::Relaxed);
+        !parked.ended && self.threads.load(Ordering::Relaxed) < idle + RECEIVERS
     }
 
     /// Waits until a receiver is needed; false at the end, or when enough others wait.
@@ -81,7 +98,9 @@ impl Pool {
 /// Starts receiving; the watch sees to it that a thread which blocks is replaced. Ends by itself when the tree has ended.
 /// An error when there are no threads to be had: nobody would answer, or the first call that blocks would hold all others.
 pub fn serve(boundary: &Arc<Boundary>) -> std::io::Result<()> {
-    start(boundary)?;
+    for _ in 0..RECEIVERS {
+        start(boundary)?;
+    }
     let watched = boundary.clone();
     std::thread::Builder::new()
         .name("watch".into())
@@ -94,6 +113,9 @@ pub fn serve(boundary: &Arc<Boundary>) -> std::io::Result<()> {
                 let busy = pool.receiving.load(Ordering::Acquire) == 0;
                 if busy && calls == seen && !pool.hand_over(&watched) {
                     tracing::warn!("all threads wait: calls are answered when one of them is done");
+                }
+                if pool.short() {
+                    pool.another(&watched);
                 }
                 if pool.parked.lock().unwrap_or_else(PoisonError::into_inner).ended {
                     break;
@@ -138,6 +160,9 @@ fn receive(boundary: &Arc<Boundary>) {
             Ok(notification) => {
                 pool.calls.fetch_add(1, Ordering::Relaxed);
                 handle(boundary, notification);
+                if WAITS.take() {
+                    pool.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
             }
             // A caller that died before it was received; or the end of the tree, which the poll below tells.
             Err(Errno::ENOENT | Errno::EINTR) => {
@@ -152,7 +177,7 @@ fn receive(boundary: &Arc<Boundary>) {
                 return;
             }
         }
-        if pool.receiving.load(Ordering::Acquire) > 0 && !pool.park() {
+        if pool.receiving.load(Ordering::Acquire) >= RECEIVERS && !pool.park() {
             return;
         }
     }
@@ -160,13 +185,24 @@ fn receive(boundary: &Arc<Boundary>) {
 
 thread_local! {
     static BLOCKS: std::cell::RefCell<Option<Arc<Boundary>>> = const { std::cell::RefCell::new(None) };
+    /// Whether the call that this thread handles has said that it waits.
+    static WAITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Before a wait of unknown length: another thread receives meanwhile. ENFILE when there is none: a tree that fills all threads with waits must
 /// not stop the calls of its others (I7).
 pub(super) fn about_to_block() -> Result<(), Errno> {
     BLOCKS.with(|slot| match slot.borrow().as_ref() {
-        Some(boundary) if !boundary.pool.hand_over(boundary) => Err(Errno::ENFILE),
-        _ => Ok(()),
+        Some(boundary) => {
+            if !WAITS.replace(true) {
+                boundary.pool.waiting.fetch_add(1, Ordering::Relaxed);
+            }
+            if boundary.pool.hand_over(boundary) {
+                Ok(())
+            } else {
+                Err(Errno::ENFILE)
+            }
+        }
+        None => Ok(()),
     })
 }
