@@ -252,7 +252,7 @@ pub fn kernel_reads_reach_nothing_of_others(user: User) -> Verdict {
     let world = world(user)?;
     let mut outside = world
         .command("sleep")?
-        .arg("60")
+        .arg("600")
         .env("MARK", "SECRET")
         .spawn()
         .expect("sleep");
