@@ -211,6 +211,8 @@ impl Journal {
             repeats,
             ..Record::default()
         };
+        // A count that can not be written (the session's bound, a full disk) does not keep the end from it.
+        let mut uncounted = 0_u64;
         if inner.level == Level::First {
             for (rule, repeats) in inner.reads.repeats() {
                 for part in parts(repeats) {
@@ -218,7 +220,7 @@ impl Journal {
                         decision: Some(Decision::Allow),
                         ..note("repeated_reads", rule.clone(), part)
                     };
-                    inner.push(record, Durability::Buffered)?;
+                    uncounted = uncounted.saturating_add(inner.push(record, Durability::Buffered).is_err().into());
                 }
             }
         }
@@ -233,7 +235,7 @@ impl Journal {
                 decision: Some(Decision::Block),
                 ..note("repeated_refusals", String::new(), part)
             };
-            inner.push(record, Durability::Buffered)?;
+            uncounted = uncounted.saturating_add(inner.push(record, Durability::Buffered).is_err().into());
         }
         let reads = inner.reads.total();
         let end = {
@@ -247,7 +249,7 @@ impl Journal {
                 by_action: queue.tally.by_action.clone(),
                 reads,
                 refusals: queue.tally.refusals,
-                lost,
+                lost: lost.saturating_add(uncounted),
             }
         };
         let totals = Totals {

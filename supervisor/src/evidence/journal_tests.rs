@@ -268,6 +268,24 @@ fn fill_up(journal: &Journal) {
 }
 
 #[test]
+fn a_session_that_reached_its_bound_still_ends() {
+    let temp = tempfile::tempdir().unwrap();
+    let journal = Journal::create(Some(temp.path()), &opening(), Level::First).unwrap();
+    for _ in 0..3 {
+        let record = journal.inner.record(refusal("/repeated")).unwrap();
+        journal.inner.push(record, Durability::Written).unwrap();
+    }
+    journal.inner.sink.lock().unwrap().sink.fill();
+    let record = journal.inner.record(refusal("/later")).unwrap();
+    let full = journal.inner.push(record, Durability::Written);
+    assert!(matches!(full, Err(EvidenceError::Full(_))), "{full:?}");
+    journal.close("exit 0").unwrap();
+    drop(journal);
+    let last = lines(temp.path()).pop().unwrap();
+    assert!(last.contains("session_end"), "{last}");
+}
+
+#[test]
 fn whoever_writes_for_others_leaves_them_their_errors() {
     let temp = tempfile::tempdir().unwrap();
     let journal = Journal::create(Some(temp.path()), &opening(), Level::First).unwrap();

@@ -57,6 +57,12 @@ impl Sink {
         })
     }
 
+    /// As if the session had written all that it may.
+    #[cfg(test)]
+    pub(crate) fn fill(&mut self) {
+        self.before = SESSION_BYTES;
+    }
+
     #[cfg(test)]
     pub(crate) fn rotate_every(&mut self, bytes: u64) {
         self.file_bytes = bytes;
