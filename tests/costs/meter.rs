@@ -192,7 +192,14 @@ impl Tracer {
         {
             self.received(tid, registers.rdx);
         }
-        if sleeps && self.is_open() {
+        // The program would be over before a stepped call is, if others went on to serve it.
+        let overtakes = !entering
+            && registers.rsi == RECEIVE
+            && self
+                .threads
+                .iter()
+                .any(|(other, thread)| *other != tid && thread.steps.is_some());
+        if sleeps && self.is_open() || overtakes {
             self.parked.insert(tid);
         } else {
             self.go_on(tid, None);
@@ -230,6 +237,7 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        let mut over = false;
         if registers.rip != thread.at {
             thread.steps = thread.steps.map(|steps| steps + 1);
             thread.at = registers.rip;
@@ -238,9 +246,15 @@ impl Tracer {
                 let receives = (registers.rax, registers.rsi) == (libc::SYS_ioctl.cast_unsigned(), RECEIVE);
                 if receives || registers.rax == libc::SYS_futex.cast_unsigned() {
                     self.instructions.extend(thread.steps.take());
+                    over = true;
                 } else if self.is_open() {
                     self.count(registers.rax, registers.rsi);
                 }
+            }
+        }
+        if over {
+            for parked in std::mem::take(&mut self.parked) {
+                self.go_on(parked, None);
             }
         }
         self.go_on(tid, None);
