@@ -2,7 +2,7 @@
 // `floor --allow CMD…` only loads a filter that allows everything: what being under any filter costs. `floor --domain CMD…` does that
 // below two Landlock domains, as the tree of a session is (floor and envelope): they handle all rights and grant reading in the working folder and
 // the system's. `floor --empty CMD…` answers opens of what
-// lies under /usr/lib/no with ENOENT as soon as it has read the path: the round trip.
+// lies under /usr/lib/no with ENOENT as soon as it has read the path: the round trip. `floor --one CMD…` has one thread that receives, not two.
 //   open     receive, read the path once, openat2, ADDFD_SEND
 //   exec     receive, read the path once, open it, continue, stop at the exec, compare the file, let go
 //   connect  receive, read the address once, duplicate the socket, connect, reply
@@ -15,6 +15,7 @@
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@
 #define PIDFD_THREAD O_EXCL
 #endif
 
-static int channel[2], empty;
+static int channel[2], empty, receivers = 2;
 
 static void pass(int fd) {
     char byte = 0, space[CMSG_SPACE(sizeof fd)];
@@ -69,7 +70,7 @@ static void answer(int listener, unsigned long long id, long value, int error, u
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &reply);
 }
 // Where the path lay that is answered at once from then on.
-static unsigned long long empty_at;
+static _Atomic unsigned long long empty_at;
 static void on_open(int listener, struct seccomp_notif *call) {
     char path[4096];
     int at = call->data.nr == SYS_open ? -1 : 0;
@@ -121,6 +122,21 @@ static void on_connect(int listener, struct seccomp_notif *call) {
     answer(listener, call->id, 0, -failed, 0);
 }
 
+static void *receive(void *at) {
+    int listener = *(int *)at;
+    for (;;) {
+        struct seccomp_notif call = {0};
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call)) {
+            struct pollfd ends = {listener, 0, 0};
+            if (poll(&ends, 1, 0) == 1 && ends.revents & POLLHUP) return NULL;
+            continue;
+        }
+        if (call.data.nr == SYS_execve) on_exec(listener, &call);
+        else if (call.data.nr == SYS_connect) on_connect(listener, &call);
+        else on_open(listener, &call);
+    }
+}
+
 static int only_filtered(char **command) {
     struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     struct sock_fprog program = {1, code};
@@ -161,6 +177,7 @@ int main(int argc, char **argv) {
     if (argc > 2 && !strcmp(argv[1], "--domain")) return in_domain(argv + 2);
     if (argc > 2 && !strcmp(argv[1], "--allow")) return only_filtered(argv + 2);
     if (argc > 2 && !strcmp(argv[1], "--empty")) empty = 1, argv++, argc--;
+    else if (argc > 2 && !strcmp(argv[1], "--one")) receivers = 1, argv++, argc--;
     if (argc < 2 || socketpair(AF_UNIX, SOCK_STREAM, 0, channel)) return 2;
     pid_t child = fork();
     if (!child) {
@@ -181,17 +198,9 @@ int main(int argc, char **argv) {
     int listener = taken();
     // Since Linux 6.6: the answered caller runs on this processor at once.
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
-    for (;;) {
-        struct seccomp_notif call = {0};
-        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call)) {
-            struct pollfd ends = {listener, 0, 0};
-            if (poll(&ends, 1, 0) == 1 && ends.revents & POLLHUP) break;
-            continue;
-        }
-        if (call.data.nr == SYS_execve) on_exec(listener, &call);
-        else if (call.data.nr == SYS_connect) on_connect(listener, &call);
-        else on_open(listener, &call);
-    }
+    for (pthread_t other; receivers > 1; receivers--)
+        if (pthread_create(&other, NULL, receive, &listener)) return perror("thread"), 3;
+    receive(&listener);
     int status;
     waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

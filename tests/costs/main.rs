@@ -74,17 +74,19 @@ fn needless_work_is_found_and_named(user: User) -> Verdict {
     let cost = &COSTS[0];
     let exceeded = |fault| Ok(Both::of(user, &program, fault, cost)?.exceeded(cost));
     assert_eq!(exceeded("none+")?, Vec::<String>::new());
-    match &exceeded("SYS_openat+")?[..] {
-        [one] => assert!(
-            one.starts_with("absolute: 10.0 system calls") && one.contains("getppid"),
-            "{one}"
-        ),
-        other => panic!("a system call more in each open: {other:?}"),
-    }
-    match &exceeded("SYS_openat~")?[..] {
-        [one] => assert!(one.starts_with("absolute: ") && one.contains("instructions"), "{one}"),
-        other => panic!("more computing in each open: {other:?}"),
-    }
+    // Looking the fault up computes too, close to the limit by itself: the call is named first, and computing may be named after it.
+    let called = exceeded("SYS_openat+")?;
+    assert!(
+        called
+            .first()
+            .is_some_and(|one| one.starts_with("absolute: 10.0 system calls") && one.contains("getppid")),
+        "a system call more in each open: {called:?}"
+    );
+    let computed = exceeded("SYS_openat~")?;
+    assert!(
+        matches!(&computed[..], [one] if one.starts_with("absolute: ") && one.contains("instructions")),
+        "more computing in each open: {computed:?}"
+    );
     Ok(())
 }
 
