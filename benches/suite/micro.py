@@ -63,7 +63,7 @@ def measure(sides, names, rounds, soak):
 
 def compared(sides, name, rounds):
     op, callers, turns, base, budget, stretch = TABLE[name]
-    who = ["native"] + ["filter"] * (name in UNTRAPPED) + ["floor"] * (name in ON_FLOOR) + ["cavra-run"] + sides.others
+    who = ["native"] + ["filter"] * (name in UNTRAPPED) + ["floor", "floor, one"] * (name in ON_FLOOR) + ["cavra-run"] + sides.others
     seen = {side: [] for side in who}
     for number in range(rounds):
         for side in rotated(who, number):

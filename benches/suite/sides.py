@@ -50,7 +50,8 @@ class Sides:
         self.static = work / "static"
         run(["cc", "-O2", "-static", "-o", self.static, work / "static.c"])
         self.cavra_run = cavra_run.resolve() if cavra_run else built()
-        self.commands = {"native": [], "filter": [work / "floor", "--allow"], "floor": [work / "floor"], "cavra-run": []}
+        self.commands = {"native": [], "filter": [work / "floor", "--allow"], "floor": [work / "floor"],
+                         "floor, one": [work / "floor", "--one"], "cavra-run": []}
         self.others, self.failed = [], []
         for given in others:
             name, _, command = given.partition("=")

@@ -6,6 +6,7 @@
 
 mod benches;
 mod meter;
+mod receivers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
     Suite::new("costs")
         .ordinary(rows)
         .ordinary(cases![needless_work_is_found_and_named])
+        .ordinary(receivers::cases())
         .ordinary(benches::cases())
         .main()
 }

@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// `SECCOMP_IOCTL_NOTIF_RECV`, and what else the listener is asked for; include/uapi/linux/seccomp.h.
-const RECEIVE: u64 = 0xc050_2100;
+pub const RECEIVE: u64 = 0xc050_2100;
 const LISTENER: [(u64, &str); 4] = [
     (RECEIVE, "NOTIF_RECV"),
     (0xc018_2101, "NOTIF_SEND"),

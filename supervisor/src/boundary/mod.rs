@@ -142,7 +142,7 @@ impl Boundary {
             flows: flows::Flows::default(),
             direct: direct::Direct::default(),
             mounts,
-            pool: pool::Pool::default(),
+            pool: pool::Pool::new(),
             own_folders,
             policy_folders,
         }

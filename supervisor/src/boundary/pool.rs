@@ -24,8 +24,9 @@ const RECEIVERS: usize = 2;
 const PARKED_MAX: usize = 4;
 
 /// Who receives.
-#[derive(Default)]
 pub(super) struct Pool {
+    /// Threads that are to receive when none waits.
+    receivers: usize,
     /// Threads inside RECV.
     receiving: AtomicUsize,
     /// Threads in all.
@@ -46,6 +47,18 @@ struct Parked {
 }
 
 impl Pool {
+    pub(super) fn new() -> Self {
+        Self {
+            receivers: if crate::faults::off("receivers") { 1 } else { RECEIVERS },
+            receiving: AtomicUsize::new(0),
+            threads: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
+            parked: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
     /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait. False when there are too many threads
     /// for another.
     fn hand_over(&self, boundary: &Arc<Boundary>) -> bool {
@@ -68,7 +81,7 @@ impl Pool {
     fn short(&self) -> bool {
         let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = (parked.waiting - parked.tokens.min(parked.waiting)) + self.waiting.load(Ordering::Relaxed);
-        !parked.ended && self.threads.load(Ordering::Relaxed) < idle + RECEIVERS
+        !parked.ended && self.threads.load(Ordering::Relaxed) < idle + self.receivers
     }
 
     /// Waits until a receiver is needed; false at the end, or when enough others wait.
@@ -98,7 +111,7 @@ impl Pool {
 /// Starts receiving; the watch sees to it that a thread which blocks is replaced. Ends by itself when the tree has ended.
 /// An error when there are no threads to be had: nobody would answer, or the first call that blocks would hold all others.
 pub fn serve(boundary: &Arc<Boundary>) -> std::io::Result<()> {
-    for _ in 0..RECEIVERS {
+    for _ in 0..boundary.pool.receivers {
         start(boundary)?;
     }
     let watched = boundary.clone();
@@ -177,7 +190,7 @@ fn receive(boundary: &Arc<Boundary>) {
                 return;
             }
         }
-        if pool.receiving.load(Ordering::Acquire) >= RECEIVERS && !pool.park() {
+        if pool.receiving.load(Ordering::Acquire) >= pool.receivers && !pool.park() {
             return;
         }
     }
