@@ -1,5 +1,5 @@
-//! Two threads wait for calls, also beside one that waits in a call. A receiver that comes back finds the other asleep in RECV, where the kernel
-//! wakes it on the caller's processor; with a lone one each open wakes two idle processors, which no count of calls or instructions shows.
+//! Two threads wait for calls, three while files are read one after the other, also beside one that waits in a call (`boundary/pool.rs` says why).
+//! No count of calls or instructions shows what it costs to have others: it is the processors that a wake-up goes to.
 
 use std::path::Path;
 
@@ -9,29 +9,45 @@ use crate::meter::RECEIVE;
 
 const PACK: &str =
     "metadata: {id: receivers}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\n";
-/// One open waits for a writer; many calls go by meanwhile, and the watch has looked more than once.
-const SCRIPT: &str = "mkfifo fifo; cat fifo & for n in $(seq 100); do cat public; done; : > done; wait";
+/// Programs that run look for files that are not there, too, and are no row of descriptors.
+const PROGRAMS: &str = "for n in $(seq 100); do cat many/1; done";
+const READS: &str = "grep -rq nothing many";
 
 pub fn cases() -> Vec<Case> {
-    cases![two_threads_wait_for_calls]
+    cases![two_threads_wait_for_calls_and_three_while_files_are_read]
 }
 
-fn two_threads_wait_for_calls(user: User) -> Verdict {
-    wait_for_calls(user, &places::cavra_run(user)?, "", 2)?;
-    // Control: told to be one, it is seen to be one.
-    wait_for_calls(user, &places::faulty(user)?, "receivers", 1)
+fn two_threads_wait_for_calls_and_three_while_files_are_read(user: User) -> Verdict {
+    let (usual, faulty) = (places::cavra_run(user)?, places::faulty(user)?);
+    for (program, off, work, wanted) in [
+        (&usual, "", PROGRAMS, 2),
+        (&usual, "", READS, 3),
+        // Programs after it: back to two.
+        (
+            &usual,
+            "",
+            "grep -rq nothing many; for n in $(seq 100); do cat many/1; done",
+            2,
+        ),
+        // Control: told to be one, it is seen to be one.
+        (&faulty, "receivers", PROGRAMS, 1),
+        (&faulty, "receivers", READS, 1),
+    ] {
+        wait_for_calls(user, program, off, work, wanted)?;
+    }
+    Ok(())
 }
 
-/// So many threads are in RECV once the tree is quiet.
-fn wait_for_calls(user: User, program: &Path, off: &str, wanted: usize) -> Verdict {
+/// So many threads are in RECV once the tree is quiet, beside one whose open waits for a writer.
+fn wait_for_calls(user: User, program: &Path, off: &str, work: &str, wanted: usize) -> Verdict {
     let stage = Stage::new(user)?;
-    stage.write("ws/public", "public\n");
+    (0..200).for_each(|n| drop(stage.write(format!("ws/many/{n}"), "public\n")));
     let session = stage.session().pack(PACK);
     let words = session.words()?;
     let mut command = stage.command(program)?;
     command
         .args(&words[1..])
-        .args(["sh", "-c", SCRIPT])
+        .args(["sh", "-c", &format!("mkfifo fifo; cat fifo & {work}; : > done; wait")])
         .env("CAVRA_GUARDS_OFF", off);
     let live = session.launch(command);
     until("the calls beside the waiting one", || {
@@ -41,7 +57,7 @@ fn wait_for_calls(user: User, program: &Path, off: &str, wanted: usize) -> Verdi
     if asleep(pid).is_none() {
         return skip("what threads wait in is not readable: the tests do not run as root");
     }
-    until(&format!("{wanted} threads in RECV"), || {
+    until(&format!("{wanted} threads in RECV after {work}"), || {
         (asleep(pid)? == wanted).then_some(())
     });
     std::fs::write(stage.at("ws/fifo"), "").expect("the reader's other end");

@@ -284,8 +284,8 @@ impl Call<'_> {
     }
 }
 
-/// Decides and performs one call, and answers it.
-fn handle(boundary: &Boundary, notification: Notification) {
+/// Decides and performs one call, and answers it; true when a descriptor was the answer.
+fn handle(boundary: &Boundary, notification: Notification) -> bool {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dispatch(boundary, notification)));
     let outcome = outcome.unwrap_or_else(|_| {
         tracing::error!(
@@ -295,6 +295,7 @@ fn handle(boundary: &Boundary, notification: Notification) {
         );
         Err(Stop::Errno(Errno::EIO))
     });
+    let by_descriptor = matches!(outcome, Ok(Reply::Descriptor { .. }));
     let id = notification.id;
     // ENOENT below: the caller died meanwhile, and nobody waits for an answer.
     let sent = match outcome {
@@ -327,6 +328,7 @@ fn handle(boundary: &Boundary, notification: Notification) {
     {
         tracing::warn!(%errno, nr = notification.nr, "a call could not be answered");
     }
+    by_descriptor
 }
 
 fn dispatch(boundary: &Boundary, notification: Notification) -> Result<Reply, Stop> {

@@ -3,8 +3,13 @@
 //! Two, because the kernel wakes a receiver that sleeps in RECV on the caller's processor, and wakes both sides of an ADDFD anywhere
 //! (kernel/seccomp.c, `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`). A lone receiver comes back from its ADDFD after the caller's next call, so it
 //! sleeps in RECV never, and each open wakes two idle processors. While one of two is in its ADDFD, the other sleeps in RECV.
+//!
+//! Three while descriptors are handed out in a row. Who of caller and receivers took more than its share of a processor stays queued on it when it
+//! sleeps, and wakes up there (kernel/sched/fair.c, `DELAY_DEQUEUE`); the others wake up on an idle one. A read takes receivers more than
+//! twice what it takes the caller: by three, each takes less, and the caller stays. For all other calls a third only is woken for nothing:
+//! a notification wakes all who wait in RECV.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +25,11 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(50);
 /// Threads that receive when none waits.
 const RECEIVERS: usize = 2;
+/// Descriptors handed out in a row after which one more receives, and how far the row has to shrink for that to end.
+const ROW: usize = 64;
+const ROW_OVER: usize = 16;
+/// What any other answer takes off the row: what runs programs, connects or looks for files that are not there is served by two.
+const ROW_BROKEN: usize = 8;
 /// Threads that stay parked for the next time.
 const PARKED_MAX: usize = 4;
 
@@ -27,6 +37,10 @@ const PARKED_MAX: usize = 4;
 pub(super) struct Pool {
     /// Threads that are to receive when none waits.
     receivers: usize,
+    /// Descriptors handed out in a row, at most 2 × [`ROW`]; several threads count at once, and a lost one does not matter.
+    row: AtomicUsize,
+    /// Whether one more receives.
+    more: AtomicBool,
     /// Threads inside RECV.
     receiving: AtomicUsize,
     /// Threads in all.
@@ -50,6 +64,8 @@ impl Pool {
     pub(super) fn new() -> Self {
         Self {
             receivers: if crate::faults::off("receivers") { 1 } else { RECEIVERS },
+            row: AtomicUsize::new(0),
+            more: AtomicBool::new(false),
             receiving: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -57,6 +73,32 @@ impl Pool {
             parked: Mutex::default(),
             wake: Condvar::new(),
         }
+    }
+
+    /// Threads that are to receive now.
+    fn wanted(&self) -> usize {
+        self.receivers + usize::from(self.more.load(Ordering::Relaxed))
+    }
+
+    /// A call was answered, by a descriptor or otherwise; true when one more thread is to receive from now on.
+    fn answered(&self, by_descriptor: bool) -> bool {
+        let before = self.row.load(Ordering::Relaxed);
+        let row = if by_descriptor {
+            before.saturating_add(1).min(2 * ROW)
+        } else {
+            before.saturating_sub(ROW_BROKEN)
+        };
+        if row == before {
+            return false;
+        }
+        self.row.store(row, Ordering::Relaxed);
+        if row >= ROW && self.receivers > 1 {
+            return !self.more.load(Ordering::Relaxed) && !self.more.swap(true, Ordering::Relaxed);
+        }
+        if row < ROW_OVER && self.more.load(Ordering::Relaxed) {
+            self.more.store(false, Ordering::Relaxed);
+        }
+        false
     }
 
     /// Sees to it that somebody receives, whatever becomes of this thread; to be called before a wait. False when there are too many threads
@@ -81,7 +123,7 @@ impl Pool {
     fn short(&self) -> bool {
         let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = (parked.waiting - parked.tokens.min(parked.waiting)) + self.waiting.load(Ordering::Relaxed);
-        !parked.ended && self.threads.load(Ordering::Relaxed) < idle + self.receivers
+        !parked.ended && self.threads.load(Ordering::Relaxed) < idle + self.wanted()
     }
 
     /// Waits until a receiver is needed; false at the end, or when enough others wait.
@@ -172,9 +214,12 @@ fn receive(boundary: &Arc<Boundary>) {
         match received {
             Ok(notification) => {
                 pool.calls.fetch_add(1, Ordering::Relaxed);
-                handle(boundary, notification);
+                let by_descriptor = handle(boundary, notification);
                 if WAITS.take() {
                     pool.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                if pool.answered(by_descriptor) {
+                    pool.another(boundary);
                 }
             }
             // A caller that died before it was received; or the end of the tree, which the poll below tells.
@@ -190,7 +235,7 @@ fn receive(boundary: &Arc<Boundary>) {
                 return;
             }
         }
-        if pool.receiving.load(Ordering::Acquire) >= pool.receivers && !pool.park() {
+        if pool.receiving.load(Ordering::Acquire) >= pool.wanted() && !pool.park() {
             return;
         }
     }
@@ -218,4 +263,28 @@ pub(super) fn about_to_block() -> Result<(), Errno> {
         }
         None => Ok(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pool, ROW, ROW_BROKEN, ROW_OVER};
+
+    #[test]
+    fn a_third_receives_while_descriptors_are_handed_out_in_a_row() {
+        let pool = Pool::new();
+        let answer = |by_descriptor, times| (0..times).filter(|_| pool.answered(by_descriptor)).count();
+        assert_eq!((answer(true, ROW - 1), pool.wanted()), (0, 2));
+        assert_eq!((answer(true, 1), pool.wanted()), (1, 3));
+        assert_eq!((answer(true, 10 * ROW), pool.wanted()), (0, 3));
+        // The row is bounded, so few other answers end it.
+        let few = (2 * ROW - ROW_OVER) / ROW_BROKEN + 1;
+        assert_eq!((answer(false, few), pool.wanted()), (0, 2));
+        // One other answer in eight: no row.
+        for _ in 0..10 * ROW {
+            assert_eq!(
+                (answer(true, ROW_BROKEN - 1), answer(false, 1), pool.wanted()),
+                (0, 0, 2)
+            );
+        }
+    }
 }
