@@ -67,6 +67,13 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = options();
+    if !ROWS.iter().any(|row| options.chooses(row)) {
+        eprintln!(
+            "no row of tests/attacks/table.rs has {}: a WORD is a part of a program's name or of its argument",
+            options.words.join(" or ")
+        );
+        return ExitCode::FAILURE;
+    }
     let mut proofs = Proofs::default();
     shipped_programs_have_every_guard(&mut proofs);
     for user in users() {
