@@ -110,7 +110,8 @@ impl Both {
         let source = stage.write("empty.c", "int main(void) { return 0; }\n");
         let empty = compiled(&stage, &source, "empty");
         let run = |window| measure(&stage, program, fault, cost.operation, window, [&micro, &empty]);
-        // The loader's opens and the program's own go before, and so many that a third thread receives. Steps take long: a tenth of a second a call, ten times that without optimisation.
+        // The loader's opens and the program's own go before, and so many that a third thread receives. Steps take long: a tenth of a second a call,
+        // ten times that without optimisation.
         let counting = Window {
             number: cost.number,
             after: 100,
