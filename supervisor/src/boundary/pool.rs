@@ -88,10 +88,9 @@ impl Pool {
         } else {
             before.saturating_sub(ROW_BROKEN)
         };
-        if row == before {
-            return false;
+        if row != before {
+            self.row.store(row, Ordering::Relaxed);
         }
-        self.row.store(row, Ordering::Relaxed);
         if row >= ROW && self.receivers > 1 {
             return !self.more.load(Ordering::Relaxed) && !self.more.swap(true, Ordering::Relaxed);
         }
