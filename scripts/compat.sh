@@ -4,6 +4,7 @@
 #   scripts/compat.sh              all
 #   scripts/compat.sh WORD...      the cases whose name contains a WORD
 #   CAVRA_SEED=N CAVRA_SEEDS=N     other seeds, more of them; CAVRA_STRESS_SECONDS=N for each stressor (30)
+#   CAVRA_STRESSORS='NAME...' CAVRA_MODULES='NAME...'    these of stress-ng's stressors and of CPython's modules alone
 #
 # Exit status: 0 no unexplained difference, 1 there are some, 3 a part could not run here and is named (not with words).
 set -uo pipefail
