@@ -70,7 +70,8 @@ static int spawn_proc_fd(void) {
 static void *exec_thread(void *unused) {
     (void)unused;
     execve(program, arguments_, environment);
-    return NULL;
+    /* Refused: nothing is left to rewrite. */
+    _exit(126);
 }
 static int spawn_other_thread(void) {
     pid_t child = fork();
