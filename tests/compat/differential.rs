@@ -10,12 +10,9 @@ use std::time::Duration;
 
 use cavra_tests::*;
 
-use crate::known::{Comparison, Known};
 use crate::{OPEN, number, scale};
 
 const STEPS: &str = "400";
-const KNOWN: &str = include_str!("differences/calls.txt");
-const OLDER: &str = include_str!("differences/older-kernels.txt");
 const KEPT: &str = include_str!("seeds.txt");
 /// As [`OPEN`] without datagrams: the filter then leaves sendmsg and sendmmsg to the kernel.
 const STREAMS: &str = "metadata: {id: streams}\nfilesystem: {default_read: allow, default_write: allow}\ncommands: {default: allow}\nnetwork: {default: allow}\n";
@@ -37,12 +34,6 @@ fn differ(stage: &Stage) -> PathBuf {
         .status();
     assert!(status.expect("cc").success(), "differ does not compile");
     out
-}
-
-/// What is known of the kernel that runs; vm-tests/guest/claims reads the same files.
-fn known() -> Known {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    Known::read(KNOWN).before(OLDER, &release)
 }
 
 /// Each seed in a folder of its own.
@@ -77,25 +68,11 @@ fn compare(user: User, seeds: &[u64], pack: &str, known: &Known, comparison: &mu
             STEPS,
             "seed {seed} natively:\n{native}"
         );
-        let mut within = within.lines();
-        let same_steps = native.lines().all(|line| {
-            // A step is its call and what came of it.
-            let (call, native) = line.split_once(" = ").unwrap_or((line, ""));
-            let found = within.next().unwrap_or("missing");
-            let (_, found) = found.split_once(" = ").unwrap_or(("", found));
-            let same = comparison.add(
-                known,
-                call.split_once(' ').map_or(call, |(_, call)| call),
-                native,
-                found,
-            );
-            if !same {
-                let last = comparison.unexplained.last_mut().expect("it was just added");
-                *last = format!("seed {seed} step {last}");
-            }
-            // What comes after the first success that was none follows from it.
-            same && (native == found || starts_with_error(native) && starts_with_error(found))
-        });
+        let before = comparison.unexplained.len();
+        let same_steps = traces::compare(known, comparison, &native, &within);
+        for line in &mut comparison.unexplained[before..] {
+            *line = format!("seed {seed} step {line}");
+        }
         if same_steps {
             comparison.add(
                 known,
@@ -108,10 +85,6 @@ fn compare(user: User, seeds: &[u64], pack: &str, known: &Known, comparison: &mu
     Ok(())
 }
 
-fn starts_with_error(result: &str) -> bool {
-    result.starts_with('E')
-}
-
 fn random_calls_end_as_natively(user: User) -> Verdict {
     let first = number("CAVRA_SEED", 1_000);
     let count = number("CAVRA_SEEDS", scale(40, 2_000));
@@ -120,7 +93,7 @@ fn random_calls_end_as_natively(user: User) -> Verdict {
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
         .collect();
     let middle = first + count / 2;
-    let (known, mut comparison) = (known(), Comparison::default());
+    let (known, mut comparison) = (traces::known(), Comparison::default());
     for (pack, seeds) in [(STREAMS, first..middle), (OPEN, middle..first + count)] {
         let seeds: Vec<u64> = kept.iter().copied().chain(seeds).collect();
         for batch in seeds.chunks(BATCH) {
@@ -135,7 +108,7 @@ fn random_calls_end_as_natively(user: User) -> Verdict {
 fn a_planted_difference_is_found(user: User) -> Verdict {
     let planted =
         format!("{STREAMS}rules: [{{id: planted, action: write_file, match: ['**/t/d/e/**'], decision: block}}]\n");
-    let (known, mut comparison) = (known(), Comparison::default());
+    let (known, mut comparison) = (traces::known(), Comparison::default());
     compare(user, &[1, 2, 3, 4, 5], &planted, &known, &mut comparison)?;
     let found = &comparison.unexplained;
     assert!(

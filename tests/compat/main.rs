@@ -4,7 +4,6 @@
 //! `scripts/compat.sh` runs everything; the test command a bounded share. `CAVRA_SCALE=all` takes the large numbers.
 
 mod differential;
-mod known;
 mod programs;
 mod suites;
 

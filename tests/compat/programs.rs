@@ -2,7 +2,6 @@
 
 use cavra_tests::*;
 
-use crate::known::{Comparison, Known};
 use crate::{DEADLINE, OPEN, whole};
 
 const KNOWN: &str = include_str!("differences/programs.txt");

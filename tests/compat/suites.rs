@@ -6,7 +6,6 @@ use std::process::Command;
 
 use cavra_tests::*;
 
-use crate::known::{Comparison, Known};
 use crate::{DEADLINE, OPEN, number, scale, whole};
 
 /// Each result under its name.

@@ -22,6 +22,7 @@
 //! }
 //! ```
 
+pub mod known;
 pub mod loopback;
 pub mod messages_api;
 pub mod places;
@@ -32,10 +33,12 @@ pub mod session;
 pub mod stage;
 pub mod suite;
 pub mod terminal;
+pub mod traces;
 pub mod users;
 pub mod wait;
 pub mod world;
 
+pub use known::{Comparison, Known};
 pub use loopback::Listener;
 pub use process::{Finished, Running};
 pub use records::Found;

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 pub struct Known(Vec<[&'static str; 4]>);
 
 impl Known {
+    /// # Panics
+    /// On a line that is no row.
+    #[must_use]
     pub fn read(text: &'static str) -> Self {
         let row = |line: &'static str| {
             let mut parts = line.split('\t');
@@ -23,7 +26,11 @@ impl Known {
         )
     }
 
-    /// And those of `text` that hold on kernels before the one in the column in front.
+    /// And those of `text` that hold on kernels before the one in the column in front; `release` as in uname(2).
+    ///
+    /// # Panics
+    /// On a line that is no row.
+    #[must_use]
     pub fn before(mut self, text: &'static str, release: &str) -> Self {
         let number = |version: &str| -> (u32, u32) {
             let mut parts = version.split('.').map_while(|part| part.parse().ok());
@@ -49,7 +56,7 @@ impl Known {
 /// What two runs of the same things came to, thing by thing.
 #[derive(Default)]
 pub struct Comparison {
-    compared: usize,
+    pub compared: usize,
     explained: BTreeMap<&'static str, usize>,
     pub unexplained: Vec<String>,
 }
@@ -70,6 +77,12 @@ impl Comparison {
         false
     }
 
+    /// How many differences were known.
+    #[must_use]
+    pub fn explained(&self) -> usize {
+        self.explained.values().sum()
+    }
+
     /// Each thing of `native`, and those that only `inside` has.
     pub fn add_all(&mut self, known: &Known, native: &BTreeMap<String, String>, inside: &BTreeMap<String, String>) {
         for (what, native) in native {
@@ -80,7 +93,10 @@ impl Comparison {
         }
     }
 
-    /// Says what came of it (scripts/test.sh adds these lines up); panics when something differs that is not known, or too little was compared.
+    /// Says what came of it (scripts/test.sh adds these lines up).
+    ///
+    /// # Panics
+    /// When something differs that is not known, or too little was compared.
     #[track_caller]
     pub fn ends(self, of: &str, at_least: usize) {
         for (reason, count) in &self.explained {
@@ -89,7 +105,7 @@ impl Comparison {
         println!(
             "compared {of}: {} results, {} explained differences, {} unexplained",
             self.compared,
-            self.explained.values().sum::<usize>(),
+            self.explained(),
             self.unexplained.len()
         );
         let shown = self.unexplained.iter().take(60).cloned().collect::<Vec<_>>().join("\n");
@@ -99,6 +115,7 @@ impl Comparison {
 }
 
 /// Whether `text` is as `pattern` says, whose `*` stand for anything.
+#[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
