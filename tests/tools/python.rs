@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cavra_tests::known::matches;
 use cavra_tests::{Finished, Running, Stage, Unmet, User, Verdict, skip};
 use std::time::Duration;
 
@@ -111,26 +112,6 @@ pub fn its_own_test_suite_ends_as_natively(user: User) -> Verdict {
         unexpected.join("\n")
     );
     Ok(())
-}
-
-/// Whether `id` is as `pattern` says, whose `*` stand for anything.
-fn matches(pattern: &str, id: &str) -> bool {
-    let (first, rest) = pattern.split_once('*').unwrap_or((pattern, ""));
-    let Some(mut left) = id.strip_prefix(first) else {
-        return false;
-    };
-    if !pattern.contains('*') {
-        return left.is_empty();
-    }
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        let Some(at) = left.find(part) else {
-            return false;
-        };
-        left = &left[at + part.len()..];
-    }
-    left.ends_with(last)
 }
 
 /// Each test's id and how it ended, from the report that CPython's runner writes.
