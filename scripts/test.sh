@@ -22,7 +22,7 @@ log=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX") whole=$(mktemp "${TMPDIR:-/tmp
 said=$(mktemp "${TMPDIR:-/tmp}/cavra-test.XXXXXX")
 trap 'rm -f "$log" "$whole" "$said"' EXIT
 passed=0 failed=0 skipped=0
-failures=() left_out=()
+failures=() left_out=() took=()
 
 title() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
@@ -49,12 +49,13 @@ leave_out() {
 
 # Test programs: their own totals are added up; one that ends badly without totals counts as one failure.
 tests() {
-    local name=$1 status sums p f s
+    local name=$1 status sums p f s start=$SECONDS
     shift
     title "$name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     cat "$log" >>"$whole"
+    took+=("${name#black box: } $((SECONDS - start))")
     while read -r line; do left_out+=("$name: $line"); done < <(sed -n 's/^test \(.*\) \.\.\. SKIPPED: /\1: /p; s/^SKIPPED: //p' "$log")
     sums=$(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) \(ignored\|skipped\);.*/\1 \2 \3/p' "$log")
     while read -r p f s; do
@@ -69,6 +70,8 @@ tests() {
     *)
         failed=$((failed + 1))
         failures+=("$name (status $status)")
+        # What hangs or is too slow is behind its last line.
+        { echo "    the last that it said:" && tail -n 3 "$log" | cut -c 1-200 | sed 's/^/    /'; } >>"$said"
         ;;
     esac
 }
@@ -77,7 +80,7 @@ tests() {
 limit() {
     case $1 in
     tools) echo 1800 ;;
-    attacks) echo 1200 ;;
+    attacks) echo 2000 ;;
     *) echo 900 ;;
     esac
 }
@@ -140,6 +143,7 @@ if [ ${#left_out[@]} -gt 0 ]; then
     printf '%s\n' "${left_out[@]}"
 fi
 title "totals"
+(IFS=, && echo "seconds: ${took[*]}") | sed 's/,/, /g'
 scripts/totals.sh <"$whole"
 printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -546,9 +546,12 @@ fn nobody_in_the_tree_can_answer() {
                 ],
                 &["sh", "-c", line],
             );
-            let socket = until("the socket", || sockets(world).pop());
-            // The twin: the same call from outside is answered.
-            let mut outside = UnixStream::connect(&socket).expect("outside");
+            // The twin: the same call from outside is answered. A socket has its name a moment before it listens.
+            let (socket, mut outside) = until("a session that listens", || {
+                let socket = sockets(world).pop()?;
+                let stream = UnixStream::connect(&socket).ok()?;
+                Some((socket, stream))
+            });
             outside.write_all(b"{\"op\":\"list\"}\n").expect("ask");
             let mut reply = String::new();
             outside.read_to_string(&mut reply).expect("reply");
