@@ -207,6 +207,7 @@ impl Arena {
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .expect("the attack");
         let output = wait(child, LIMIT);

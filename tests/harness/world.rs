@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
@@ -185,13 +185,14 @@ impl Outcome {
     }
 }
 
-/// Waits for the end, and kills what does not come to one.
+/// Waits for the end, and kills what does not come to one: with its group, where it leads one, as its children hold its output open.
 pub fn wait(mut child: Child, limit: Duration) -> Output {
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process number"));
     let (ended, end) = std::sync::mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
         // Only a timeout ends it: the sender goes once the child is reaped, so the number is still its own.
         if end.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = killpg(pid, Signal::SIGKILL);
             let _ = kill(pid, Signal::SIGKILL);
         }
     });
