@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use cavra_tests::{User, World, until, users, wait};
+use cavra_tests::{Outcome, User, World, until, users, wait};
 use std::time::Duration;
 
 fn each(test: impl Fn(&World)) {
@@ -299,6 +299,30 @@ fn arguments_rewritten_during_exec_never_win() {
     let outcome = world.run(&["--policy", policy.to_str().expect("path")], &words);
     let ran = std::fs::read_to_string(world.path("ran")).expect("some ran");
     assert!(ran.contains("plan_") && !ran.contains("apply"), "{}", outcome.stderr());
+    assert!(
+        swapped(&outcome) > 0,
+        "no record of what was killed: {}",
+        outcome.stderr()
+    );
+}
+
+fn swapped(outcome: &Outcome) -> usize {
+    let of_a_swap = |record: &&serde_json::Value| record["rule_id"] == "boundary.exec.swapped";
+    outcome.records.iter().filter(of_a_swap).count()
+}
+
+/// Its parent kills it while the supervisor looks at what it has become: what has no memory any more shows nothing that was decided.
+#[test]
+fn a_program_that_is_killed_as_it_starts_was_not_swapped() {
+    const KILLS: &str = "import os\nfor i in range(300):\n    pid = os.posix_spawn('/bin/true', ['true'], {})\n    os.kill(pid, 9)\n    \
+        print(os.waitpid(pid, 0)[1])\n";
+    each(|world| {
+        let outcome = world.run(&[], &["python3", "-c", KILLS]);
+        let killed = outcome.stdout().lines().filter(|line| *line == "9").count();
+        assert!(killed > 0, "nothing was killed in time: {}", outcome.stderr());
+        assert_eq!(outcome.stdout().lines().count(), 300, "{}", outcome.stderr());
+        assert_eq!(swapped(&outcome), 0, "{}", outcome.stderr());
+    });
 }
 
 #[test]

@@ -313,6 +313,9 @@ fn rust_results(text: &str) -> Results {
 
 /// The test programs of a crate, built once; its sources come from the registry through `cargo vendor`.
 fn test_programs(name: &str, version: &str, options: &[&str]) -> Result<(PathBuf, Vec<PathBuf>), Unmet> {
+    // Both users' rows want it, side by side.
+    static BUILDS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = BUILDS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = built("crates").join(name);
     let source = folder.join("vendor").join(name);
     std::fs::create_dir_all(folder.join("src")).unwrap();
@@ -356,13 +359,20 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
     for program in programs {
         let file = program.file_name().unwrap().to_string_lossy().into_owned();
         let setup = |stage: &Stage| {
-            let copied = Command::new("cp")
-                .arg("-r")
-                .arg(&source)
-                .arg(stage.at("ws/crate"))
-                .status();
-            assert!(copied.unwrap().success());
-            std::fs::copy(&program, stage.at("bin").join(&file)).unwrap();
+            // By a process of its own: a child that is forked here meanwhile would hold the program open for writing (ETXTBSY).
+            let copy = |from: &Path, to: PathBuf| {
+                assert!(
+                    Command::new("cp")
+                        .arg("-r")
+                        .arg(from)
+                        .arg(to)
+                        .status()
+                        .unwrap()
+                        .success()
+                )
+            };
+            copy(&source, stage.at("ws/crate"));
+            copy(&program, stage.at("bin").join(&file));
             let account = stage.account();
             let owner = format!("{}:{}", account.uid, account.gid);
             let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();

@@ -16,7 +16,7 @@ use crate::caller::resolve::{Last, Name, Object, name};
 use crate::policy::{Command, FileOp};
 use crate::sys::fs::{self, At, Kind, ObjectId};
 use crate::sys::notify::{Answer, Notification, Tgid};
-use crate::sys::process::{Waited, cont, detach, interrupt, kill, seize, wait_own};
+use crate::sys::process::{Waited, cont, detach, interrupt, is_stopped, kill, seize, wait_own};
 
 /// Interpreters of interpreters; exec_binprm, fs/exec.c.
 const DEPTH_MAX: usize = 5;
@@ -368,7 +368,12 @@ fn run(call: &Call<'_>, plan: &Plan<'_>, env: &[CString], attested: Option<&str>
                         break;
                     }
                 } else {
+                    // Killed by somebody meanwhile, it has no memory to look at: its end comes next, and nothing was swapped.
+                    let was_killed = !is_stopped(pid);
                     let _gone = kill(pid, libc::SIGKILL);
+                    if was_killed {
+                        continue;
+                    }
                     tracing::warn!(
                         pid,
                         "a program was swapped between decision and exec: killed before it ran"

@@ -110,6 +110,14 @@ pub fn cont(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
     check(unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0usize, usize::try_from(signal).unwrap_or(0)) }).map(|_| ())
 }
 
+/// Whether a tracee is still in its stop: only a fatal signal takes it out of one without us. `PTRACE_GETEVENTMSG`, ptrace(2).
+#[must_use]
+pub fn is_stopped(pid: libc::pid_t) -> bool {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: address is ignored, data points at one unsigned long, which outlives the call.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid, 0usize, &raw mut message) }).is_ok()
+}
+
 /// What waitpid(2) reports of one task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
