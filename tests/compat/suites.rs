@@ -246,6 +246,7 @@ fn go_ends_as_natively(user: User) -> Verdict {
             std::fs::copy(&program, &copy).unwrap();
             stage.own(&copy);
         };
+        // Some make a folder of a fixed name in it, which the other user's could then not use.
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
@@ -379,7 +380,7 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
             assert!(owned.unwrap().success());
         };
         let script = format!(
-            "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
+            "p=$PWD/../bin/{file} TMPDIR=$(cd ../tmp && pwd); export TMPDIR; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
         );
         let (native, inside) = run_both(user, &setup, &script, &|_, text| rust_results(text))?;
         let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);
