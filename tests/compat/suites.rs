@@ -60,6 +60,12 @@ fn run_both(
     Ok(results)
 }
 
+/// A copy made by a process of its own: a child that is forked here meanwhile would hold the program open for writing (ETXTBSY).
+fn copied(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-r").arg(from).arg(to).status();
+    assert!(status.unwrap().success(), "{} to {}", from.display(), to.display());
+}
+
 /// `name status` a line.
 fn pairs(text: &str) -> Results {
     let pair = |line: &str| {
@@ -236,17 +242,17 @@ fn go_ends_as_natively(user: User) -> Verdict {
         "io/ioutil",
     ] {
         let name = format!("{}.test", package.replace('/', "-"));
-        let program = folder.join(&name);
+        // Both users' rows build it, side by side.
+        let program = folder.join(format!("{}-{name}", user.name()));
         command_in(
             &folder,
             &["go", "test", "-vet=off", "-c", "-o", program.to_str().unwrap(), package],
         )?;
         let setup = |stage: &Stage| {
             let copy = stage.at("bin").join(&name);
-            std::fs::copy(&program, &copy).unwrap();
+            copied(&program, &copy);
             stage.own(&copy);
         };
-        // Some make a folder of a fixed name in it, which the other user's could then not use.
         let script = format!(
             "p=$PWD/../bin/{name}; export GOCACHE=$PWD/cache; cd {root}/src/{package} && $p -test.v -test.short -test.timeout 300s 2>&1"
         );
@@ -360,25 +366,14 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
     for program in programs {
         let file = program.file_name().unwrap().to_string_lossy().into_owned();
         let setup = |stage: &Stage| {
-            // By a process of its own: a child that is forked here meanwhile would hold the program open for writing (ETXTBSY).
-            let copy = |from: &Path, to: PathBuf| {
-                assert!(
-                    Command::new("cp")
-                        .arg("-r")
-                        .arg(from)
-                        .arg(to)
-                        .status()
-                        .unwrap()
-                        .success()
-                )
-            };
-            copy(&source, stage.at("ws/crate"));
-            copy(&program, stage.at("bin").join(&file));
+            copied(&source, &stage.at("ws/crate"));
+            copied(&program, &stage.at("bin").join(&file));
             let account = stage.account();
             let owner = format!("{}:{}", account.uid, account.gid);
             let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
             assert!(owned.unwrap().success());
         };
+        // Some make a folder of a fixed name in TMPDIR, which the other user's could then not use.
         let script = format!(
             "p=$PWD/../bin/{file} TMPDIR=$(cd ../tmp && pwd); export TMPDIR; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
         );
