@@ -81,6 +81,8 @@ impl Spent {
 #[derive(Default)]
 struct Thread {
     inside: bool,
+    /// The call that a signal ended.
+    interrupted: Option<u64>,
     /// Steps of the call that it handles, when that one is stepped.
     steps: Option<u64>,
     at: u64,
@@ -177,19 +179,20 @@ impl Tracer {
 
     fn at_system_call(&mut self, tid: Pid) {
         let Ok(registers) = ptrace::getregs(tid) else { return };
+        let call = registers.orig_rax;
         let thread = self.threads.entry(tid).or_default();
         thread.inside = !thread.inside;
         let entering = thread.inside;
-        let sleeps = registers.orig_rax == SLEEP.cast_unsigned();
-        // A wait that tracing itself has interrupted.
-        let again = registers.orig_rax == libc::SYS_restart_syscall.cast_unsigned();
+        let sleeps = call == SLEEP.cast_unsigned();
+        // A wait that tracing itself has interrupted: SIGCHLD, that a thread gets for each stop of a task that the supervisor traces, is ignored,
+        // but not for a thread that is itself traced.
+        let again = call == libc::SYS_restart_syscall.cast_unsigned() || thread.interrupted == Some(call);
+        let ended = registers.rax.cast_signed() == -i64::from(libc::EINTR);
+        thread.interrupted = (!entering && ended).then_some(call);
         if entering && !sleeps && !again && self.is_open() && !hears_of_others(tid) {
-            self.count(registers.orig_rax, registers.rsi);
+            self.count(call, registers.rsi);
         }
-        if !entering
-            && (registers.orig_rax, registers.rsi) == (libc::SYS_ioctl.cast_unsigned(), RECEIVE)
-            && registers.rax == 0
-        {
+        if !entering && (call, registers.rsi) == (libc::SYS_ioctl.cast_unsigned(), RECEIVE) && registers.rax == 0 {
             self.received(tid, registers.rdx);
         }
         // The program would be over before a stepped call is, if others went on to serve it.
