@@ -2,8 +2,9 @@
 //!
 //! `cargo test --test attacks -- [WORD...] [--attempts N] [--full] [--write FILE]` runs the rows whose program or technique contains a WORD. Races
 //! make the attempts that their rows say, or N, or with `--full` as many as the page shows and with what other test programs claim; FILE
-//! becomes the page. With `--kernel-reads` the sessions leave reads to the kernel: what is refused there is refused all the same. A technique fails when it wins inside, when it made fewer attempts than its row asks for, when its twin does not work,
-//! and when no control of it wins: then it proves nothing. A class without any technique fails.
+//! becomes the page. With `--kernel-reads` the sessions leave reads to the kernel: what is refused there is refused all the same. A technique
+//! fails when it wins inside, when it made fewer attempts than its row asks for, when its twin does not work, and when no control of it wins: then
+//! it proves nothing. Run by an ordinary user it is skipped then, as the control may be root's. A class without any technique fails.
 
 mod arena;
 mod elsewhere;
