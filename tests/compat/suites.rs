@@ -44,10 +44,15 @@ fn run_both(
     let (outside, inside) = (Stage::new(user)?, Stage::new(user)?);
     setup(&outside);
     setup(&inside);
+    let (tmp, tmp_inside) = (outside.short_tmp(), inside.short_tmp());
     let mut command = outside.command("sh")?;
-    command.args(["-c", script]).env("TMPDIR", "/tmp");
+    command.args(["-c", script]).env("TMPDIR", tmp.path());
     let native = Running::start(command, None).finish(DEADLINE);
-    let session = inside.session().pack(OPEN).env("TMPDIR", "/tmp").deadline(DEADLINE);
+    let session = inside
+        .session()
+        .pack(OPEN)
+        .env("TMPDIR", tmp_inside.path())
+        .deadline(DEADLINE);
     let outcome = session.sh(script)?;
     outcome.verifies();
     let results = (read(&outside, &native.stdout), read(&inside, outcome.stdout()));
@@ -373,9 +378,8 @@ fn crate_ends_as_natively(user: User, (name, version, options): (&str, &str, &[&
             let owned = Command::new("chown").args(["-R", &owner]).arg(stage.at("ws")).status();
             assert!(owned.unwrap().success());
         };
-        // Some make a folder of a fixed name in TMPDIR, which the other user's could then not use.
         let script = format!(
-            "p=$PWD/../bin/{file} TMPDIR=$(cd ../tmp && pwd); export TMPDIR; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
+            "p=$PWD/../bin/{file}; cd crate && export CARGO_MANIFEST_DIR=$PWD && $p --test-threads=2 2>&1; echo test the-program ... $?"
         );
         let (native, inside) = run_both(user, &setup, &script, &|_, text| rust_results(text))?;
         let stem = file.rsplit_once('-').map_or(file.as_str(), |(stem, _)| stem);

@@ -138,6 +138,14 @@ impl Stage {
         self.at(path).symlink_metadata().is_ok()
     }
 
+    /// A TMPDIR of the user's with a name so short that sockets in its folders have room for theirs: 107 bytes, unix(7). Gone when dropped.
+    #[must_use]
+    pub fn short_tmp(&self) -> tempfile::TempDir {
+        let folder = folder_in(Path::new("/tmp"));
+        self.own(folder.path());
+        folder
+    }
+
     /// Gives `path` itself (no link's target) to the user.
     pub fn own(&self, path: &Path) {
         if nix::unistd::geteuid().is_root() && self.account.uid != 0 {

@@ -27,9 +27,6 @@ const DEADLINE: Duration = Duration::from_secs(900);
 const OPEN_NETWORK: &str =
     "metadata: {id: open-network, inherits: [cavra-workstation]}\nnetwork: {default: allow, allow: [\"udp:*\"]}\n";
 
-/// Where they make their folders: in a longer one, whether a socket's name fits is a matter of the digits of a process number.
-const SHORT: &str = "/tmp";
-
 /// Differences that are known, each with its reason; the file begins with its own description.
 const KNOWN: &str = include_str!("python-differences.txt");
 
@@ -61,14 +58,17 @@ pub fn its_own_test_suite_ends_as_natively(user: User) -> Verdict {
         }
         User::Ordinary | User::Own => world.command("/usr/bin/python3")?,
     };
-    command.args(&arguments).env("TMPDIR", SHORT);
+    // In a longer one, whether a socket's name fits is a matter of the digits of a process number.
+    let tmp = world.short_tmp();
+    command.args(&arguments).env("TMPDIR", tmp.path());
     let native = results(&world, &Running::start(command, None).finish(DEADLINE))?;
 
     let world = Stage::new(user)?;
+    let tmp = world.short_tmp();
     let session = world
         .session()
         .pack(OPEN_NETWORK)
-        .env("TMPDIR", SHORT)
+        .env("TMPDIR", tmp.path())
         .deadline(DEADLINE);
     let outcome = session.run(["/usr/bin/python3"].into_iter().chain(arguments.iter().copied()))?;
     let inside = results(&world, &outcome.finished)?;
