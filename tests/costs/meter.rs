@@ -81,8 +81,8 @@ impl Spent {
 #[derive(Default)]
 struct Thread {
     inside: bool,
-    /// The call that a signal ended.
-    interrupted: Option<u64>,
+    /// The call that a signal ended, and its second argument.
+    interrupted: Option<(u64, u64)>,
     /// Steps of the call that it handles, when that one is stepped.
     steps: Option<u64>,
     at: u64,
@@ -186,9 +186,10 @@ impl Tracer {
         let sleeps = call == SLEEP.cast_unsigned();
         // A wait that tracing itself has interrupted: SIGCHLD, that a thread gets for each stop of a task that the supervisor traces, is ignored,
         // but not for a thread that is itself traced.
-        let again = call == libc::SYS_restart_syscall.cast_unsigned() || thread.interrupted == Some(call);
+        let again =
+            call == libc::SYS_restart_syscall.cast_unsigned() || thread.interrupted == Some((call, registers.rsi));
         let ended = registers.rax.cast_signed() == -i64::from(libc::EINTR);
-        thread.interrupted = (!entering && ended).then_some(call);
+        thread.interrupted = (!entering && ended).then_some((call, registers.rsi));
         if entering && !sleeps && !again && self.is_open() && !hears_of_others(tid) {
             self.count(call, registers.rsi);
         }

@@ -58,7 +58,7 @@ pub fn its_own_test_suite_ends_as_natively(user: User) -> Verdict {
         }
         User::Ordinary | User::Own => world.command("/usr/bin/python3")?,
     };
-    // In a longer one, whether a socket's name fits is a matter of the digits of a process number.
+    // Below a longer name, whether a socket's name fits is a matter of the digits of a process number.
     let tmp = world.short_tmp();
     command.args(&arguments).env("TMPDIR", tmp.path());
     let native = results(&world, &Running::start(command, None).finish(DEADLINE))?;
