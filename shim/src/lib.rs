@@ -143,14 +143,23 @@ pub struct Spawned {
 }
 
 /// Pipes into which the reaper writes a byte; it tells of one before it sees the other. Never to be waited for.
+///
+/// The kernel signals a reader too when the last writer is gone (`pipe_release`, fs/pipe.c). So the supervisor holds the writers as well, and
+/// closes them after the readers; and the readers are its own alone, as it is signalled for as long as anybody has them open.
 #[derive(Debug)]
 pub struct Bells {
     /// A byte each time that the command was stopped.
     pub stops: OwnedFd,
     /// A byte each time that the command goes on, or has ended.
     pub continues: OwnedFd,
-    /// The reaper's ends of both, closed after ours: the kernel signals a reader too when the last writer is gone (`pipe_release`, fs/pipe.c).
-    writers: [OwnedFd; 2],
+    _ringers: Ringers,
+}
+
+/// The ends of [`Bells`] that are written to.
+#[derive(Debug)]
+struct Ringers {
+    stop: OwnedFd,
+    go_on: OwnedFd,
 }
 
 /// The reaper's ends.
@@ -158,7 +167,7 @@ struct Ends {
     events: OwnedFd,
     alive: OwnedFd,
     handover: OwnedFd,
-    bells: Bells,
+    ringers: Ringers,
 }
 
 /// Forks reaper and child. The process must have one thread only.
@@ -166,21 +175,17 @@ pub fn spawn(plan: &Plan, mask: &libc::sigset_t) -> io::Result<Spawned> {
     let (events, events_end) = sys::pipe()?;
     let (alive_end, alive) = sys::pipe()?;
     let (handover, handover_end) = sys::socketpair()?;
-    let (stops, ring_stop) = sys::bell()?;
-    let (continues, ring_continue) = sys::bell()?;
-    let bells = Bells {
-        stops,
-        continues,
-        writers: [ring_stop, ring_continue],
-    };
+    let (stops, stop) = sys::bell()?;
+    let (continues, go_on) = sys::bell()?;
+    let ringers = Ringers { stop, go_on };
     match sys::fork()? {
         0 => {
-            drop((events, alive, handover));
+            drop((events, alive, handover, stops, continues));
             let ends = Ends {
                 events: events_end,
                 alive: alive_end,
                 handover: handover_end,
-                bells,
+                ringers,
             };
             reaper::run(plan, mask, &ends)
         }
@@ -189,20 +194,12 @@ pub fn spawn(plan: &Plan, mask: &libc::sigset_t) -> io::Result<Spawned> {
             events,
             handover,
             alive,
-            bells,
+            bells: Bells {
+                stops,
+                continues,
+                _ringers: ringers,
+            },
         }),
-    }
-}
-
-impl Bells {
-    /// Rings for a stop.
-    fn stop(&self) {
-        sys::ring(self.writers[0].as_raw_fd());
-    }
-
-    /// Rings for going on.
-    fn go_on(&self) {
-        sys::ring(self.writers[1].as_raw_fd());
     }
 }
 

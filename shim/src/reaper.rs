@@ -11,7 +11,12 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs as the reaper until nothing of the tree is left or the supervisor is gone; does not return.
 pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, ends: &Ends) -> ! {
-    let (events, alive, handover) = (&ends.events, &ends.alive, &ends.handover);
+    let Ends {
+        events,
+        alive,
+        handover,
+        ringers,
+    } = ends;
     sys::become_subreaper();
     let scoped = plan
         .signal_scope
@@ -40,15 +45,15 @@ pub(crate) fn run(plan: &Plan, mask: &libc::sigset_t, ends: &Ends) -> ! {
             match sys::wait_any() {
                 Waited::Ended(pid, status) if pid == child => {
                     report(events, Event::Ended(status));
-                    ends.bells.go_on();
+                    sys::ring(ringers.go_on.as_raw_fd());
                     ended = Some(Instant::now());
                     if plan.leftovers == Leftovers::Kill {
                         tree.signal(libc::SIGTERM);
                         tree.signal(libc::SIGCONT);
                     }
                 }
-                Waited::Stopped(pid) if pid == child => ends.bells.stop(),
-                Waited::Continued(pid) if pid == child => ends.bells.go_on(),
+                Waited::Stopped(pid) if pid == child => sys::ring(ringers.stop.as_raw_fd()),
+                Waited::Continued(pid) if pid == child => sys::ring(ringers.go_on.as_raw_fd()),
                 Waited::Ended(..) | Waited::Stopped(_) | Waited::Continued(_) => {}
                 Waited::Nobody => {
                     report(events, Event::Gone);
