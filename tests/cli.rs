@@ -205,12 +205,15 @@ fn on_a_terminal(world: &World, options: &[&str], line: &str) -> String {
         .chain(session.get_args())
         .map(quoted)
         .collect();
-    let output = world
+    let script = world
         .command("script")
         .args(["-qec", &words.join(" "), "/dev/null"])
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("script");
-    said(&output)
+    said(&wait(script, Duration::from_secs(60)))
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn main() -> std::process::ExitCode {
             terminal::a_command_that_its_child_stops_and_continues_goes_on,
             terminal::a_new_size_of_the_window_is_told,
             terminal::raw_mode_does_not_outlive_the_session,
+            terminal::a_late_end_of_the_reaper_stops_nothing,
             terminal::a_terminal_gets_a_summary_unless_quiet,
         ])
         .root(cases![

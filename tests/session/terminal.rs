@@ -1,6 +1,12 @@
 //! Sessions in a terminal: the agent is the foreground job, as if cavra-run were not there.
 
-use cavra_tests::{Stage, Terminal, User, Verdict};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use cavra_tests::{Stage, Terminal, User, Verdict, skip, until};
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 /// The words of cavra-run as a shell takes them, ending in `--`.
 fn prefix(world: &Stage, options: &[&str]) -> Result<String, cavra_tests::Unmet> {
@@ -106,6 +112,82 @@ pub fn raw_mode_does_not_outlive_the_session(user: User) -> Verdict {
         );
     }
     Ok(())
+}
+
+/// The reaper is held in its exit, with all that it has open, until the supervisor has closed what it hears of stops by.
+pub fn a_late_end_of_the_reaper_stops_nothing(user: User) -> Verdict {
+    let world = Stage::new(user)?;
+    world.write(
+        "ws/run",
+        format!(
+            "{} sh -c 'echo $PPID > reaper; echo ready; read line'\n",
+            prefix(&world, &["--quiet"])?
+        ),
+    );
+    let terminal = Terminal::new(&world)?;
+    terminal.line(". ./run; echo \"ended with $?\"");
+    terminal.wait_for("ready");
+    let reaper: i32 = until("the reaper's number", || world.read("ws/reaper")?.trim().parse().ok());
+    let supervisor = parent(reaper);
+    let (reaper, supervisor) = (Pid::from_raw(reaper), Pid::from_raw(supervisor));
+    let traced = ptrace::seize(reaper, ptrace::Options::PTRACE_O_TRACEEXIT)
+        .and_then(|()| ptrace::seize(supervisor, ptrace::Options::PTRACE_O_TRACESYSGOOD));
+    if let Err(errno) = traced {
+        return skip(format!("no tracing here: {errno}"));
+    }
+    let bells: Vec<PathBuf> = open_files(supervisor)
+        .into_iter()
+        .filter(|(shown, flags)| shown.to_string_lossy().starts_with("pipe:") && flags & libc::O_ASYNC != 0)
+        .map(|(shown, _)| shown)
+        .collect();
+    assert_eq!(bells.len(), 2, "one for stops, one for going on");
+    ptrace::interrupt(supervisor).expect("interrupt");
+    terminal.key("Enter");
+
+    while !matches!(stop_of(reaper), WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXIT)) {
+        ptrace::cont(reaper, None).expect("the reaper goes on");
+    }
+    loop {
+        let signal = match stop_of(supervisor) {
+            WaitStatus::Stopped(_, signal) => Some(signal),
+            _ => None,
+        };
+        if !open_files(supervisor).iter().any(|(shown, _)| bells.contains(shown)) {
+            break;
+        }
+        ptrace::syscall(supervisor, signal).expect("the supervisor goes on");
+    }
+    ptrace::cont(reaper, None).expect("the reaper goes on");
+    assert!(matches!(stop_of(reaper), WaitStatus::Exited(_, 0)), "the reaper's end");
+    ptrace::detach(supervisor, None).expect("the supervisor goes on");
+    terminal.wait_for("ended with 0");
+    Ok(())
+}
+
+fn stop_of(traced: Pid) -> WaitStatus {
+    let of_this_thread = WaitPidFlag::from_bits_retain(libc::__WALL | libc::__WNOTHREAD);
+    waitpid(traced, Some(of_this_thread)).expect("a traced process stops or ends")
+}
+
+/// proc_pid_status(5)
+fn parent(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.and_then(|number| number.trim().parse().ok())
+        .expect("its parent's number")
+}
+
+/// What the process has open, by descriptor: what /proc shows of it, and its flags. proc_pid_fdinfo(5)
+fn open_files(pid: Pid) -> Vec<(PathBuf, i32)> {
+    let folder = Path::new("/proc").join(pid.to_string());
+    let file = |number: &OsStr| {
+        let shown = std::fs::read_link(folder.join("fd").join(number)).ok()?;
+        let info = std::fs::read_to_string(folder.join("fdinfo").join(number)).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        Some((shown, i32::from_str_radix(flags.trim(), 8).ok()?))
+    };
+    let open = std::fs::read_dir(folder.join("fd")).expect("its descriptors");
+    open.flatten().filter_map(|fd| file(&fd.file_name())).collect()
 }
 
 pub fn a_terminal_gets_a_summary_unless_quiet(user: User) -> Verdict {
