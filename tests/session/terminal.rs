@@ -130,11 +130,10 @@ pub fn a_late_end_of_the_reaper_stops_nothing(user: User) -> Verdict {
     let reaper: i32 = until("the reaper's number", || world.read("ws/reaper")?.trim().parse().ok());
     let supervisor = parent(reaper);
     let (reaper, supervisor) = (Pid::from_raw(reaper), Pid::from_raw(supervisor));
-    let traced = ptrace::seize(reaper, ptrace::Options::PTRACE_O_TRACEEXIT)
-        .and_then(|()| ptrace::seize(supervisor, ptrace::Options::PTRACE_O_TRACESYSGOOD));
-    if let Err(errno) = traced {
+    if let Err(errno) = ptrace::seize(supervisor, ptrace::Options::PTRACE_O_TRACESYSGOOD) {
         return skip(format!("no tracing here: {errno}"));
     }
+    ptrace::seize(reaper, ptrace::Options::PTRACE_O_TRACEEXIT).expect("the reaper can be traced");
     let bells: Vec<PathBuf> = open_files(supervisor)
         .into_iter()
         .filter(|(shown, flags)| shown.to_string_lossy().starts_with("pipe:") && flags & libc::O_ASYNC != 0)
